@@ -181,10 +181,13 @@ void adjoint_between(const Backward<T, S>& b, int64_t row, int64_t from, int64_t
                      const Columns& n) {
     const StepTable& table = *b.table;
     const int64_t caller = table.caller(row);
-    T *const dh = b.dh + row * b.sizes.P, *const dc = b.dc + row * b.sizes.H;
+    const int64_t H = b.sizes.H, c_rows = b.variant.cell_rows();
+    T *const dh = b.dh + row * b.sizes.P, *const dc = b.dc + row * c_rows * H;
     const auto end_state = [&] {
         move_numbers<V>(b.dh_reset ? b.dh_reset + caller * b.sizes.P : nullptr, dh, n.h_begin, n.h_end);
-        move_numbers<V>(b.dc_reset ? b.dc_reset + caller * b.sizes.H : nullptr, dc, n.c_begin, n.c_end);
+        for (int64_t k = 0; k < c_rows; ++k)
+            move_numbers<V>(b.dc_reset ? b.dc_reset + (caller * c_rows + k) * H : nullptr, dc + k * H, n.c_begin,
+                            n.c_end);
     };
     if (to < table.T && table.resets(to, caller)) end_state();
     if (!(what & kGap)) return;

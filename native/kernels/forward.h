@@ -214,8 +214,13 @@ void cut_states(const Forward<T, S>& f, const Share& share, int64_t s) {
             if (General && f.mask) state = state * load<V>(f.mask + row * P + k, P - k);
             store_operands<T, V>(h, k, state, P - k);
         }
-        for (int64_t k = share.block_begin * V; k < end * V && k < H; k += V)
-            store<V>(f.c + row * H + k, load<V>(f.reset.c + b * f.reset.c_row + k, H - k), H - k);
+        const int64_t c_rows = General ? f.variant.cell_rows() : 1;
+        for (int64_t n = 0; n < c_rows; ++n) {
+            const T* const from = f.reset.c + b * f.reset.c_row + n * H;
+            T* const to = f.c + (row * c_rows + n) * H;
+            for (int64_t k = share.block_begin * V; k < end * V && k < H; k += V)
+                store<V>(to + k, load<V>(from + k, H - k), H - k);
+        }
     }
 }
 

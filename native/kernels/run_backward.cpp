@@ -26,8 +26,9 @@ class BackwardPass {
           lanes_(blocks_ * kernels.width),
           plan_(plan_for(call.sizes, call.threads, split_for(call.variant, call.split), kGroup * kernels.width,
                          kOperandBytes<T, S>)),
-          zeros_(call.table ? std::max(call.sizes.P, call.sizes.H) : 0),
-          reset_(call.table ? reset_state<T>(call, cleared(zeros_, call)) : ResetState<T>{}),
+          c_width_(call.variant.cell_rows() * call.sizes.H),
+          zeros_(call.table ? std::max(call.sizes.P, c_width_) : 0),
+          reset_(call.table ? reset_state<T>(call, cleared(zeros_)) : ResetState<T>{}),
           chunks_(call.table ? plan_chunks(call, reset_) : plan_chunks(call)),
           most_rows_(most_rows_of(chunks_)),
           packed_(kernels, call.sizes,
@@ -42,9 +43,9 @@ class BackwardPass {
           db_(call.db ? 4 * lanes_ : 0),
           dhidden_(call.sizes.projected ? call.sizes.B * call.sizes.H : 0),
           dh_(call.dh_0 && !ordered() ? 0 : call.sizes.B * call.sizes.P),
-          c_width_(call.variant.cell_rows() * call.sizes.H),
           dc_(call.dc_0 && !ordered() ? 0 : call.sizes.B * c_width_),
           averages_(call.variant.slstm ? call.sizes.B * call.sizes.H : 0),
+          reset_averages_(call.variant.slstm && call.table && call.c_reset ? call.sizes.B * call.sizes.H : 0),
           dprojected_(call.sizes.projected ? 2 * most_rows_ * dprojected_row_ : 0),
           hidden_(call.sizes.projected ? 2 * most_rows_ * hidden_row_ : 0),
           pairs_(kPairs<S> ? (most_rows_ + 1) / 2 * pairs_width() : 0),
@@ -86,6 +87,7 @@ class BackwardPass {
             chunks_[k].h = {{h_masked_of(k), call.sizes.P, chunks_[k].rows}};
         b_.table = recompute_ ? recompute_.table() : call.table;
         b_.reset = reset_;
+        if (reset_averages_.get()) b_.reset.c = reset_averages_.get(), b_.reset.c_row = call.sizes.H;
         b_.dh_reset = call.dh_reset;
         b_.dc_reset = call.dc_reset;
     }
@@ -132,12 +134,12 @@ class BackwardPass {
         }
         const Sizes& n = call_.sizes;
         const int64_t begin = n.B * rank / size, end = n.B * (rank + 1) / size;
-        if (call_.variant.slstm && call_.steps.T > 0) end_adjoint(b_.dc, call_.c_0, n.H, begin, end);
+        if (call_.variant.slstm) SlstmEnds<T, S>(call_, b_.dc).end(begin, end);
         if (!call_.table) return;
         clear_absent(call_, begin, end);
         if (!ordered()) return;
         scatter_rows(*call_.table, call_.dh_0, b_.dh, n.P, begin, end);
-        scatter_rows(*call_.table, call_.dc_0, b_.dc, n.H, begin, end);
+        scatter_rows(*call_.table, call_.dc_0, b_.dc, c_width_, begin, end);
     }
 
   private:
@@ -147,6 +149,7 @@ class BackwardPass {
     const BackwardCall<T, S>& call_;
     const int64_t blocks_, lanes_;
     Plan plan_;
+    const int64_t c_width_;  // numbers of a row's cell state
     const Workspace<T> zeros_;
     const ResetState<T> reset_;
     std::vector<ChunkPlan<S>> chunks_;
@@ -154,9 +157,8 @@ class BackwardPass {
     const Packed<T, S> packed_;
     const int64_t dgates_row_, dprojected_row_, hidden_row_;  // operands
     const Workspace<Operand<S>> dgates_;
-    const Workspace<T> dW_ih_, dW_hh_, db_, dhidden_, dh_;
-    const int64_t c_width_;
-    const Workspace<T> dc_, averages_;  // c / n of c_0
+    const Workspace<T> dW_ih_, dW_hh_, db_, dhidden_, dh_, dc_;
+    const Workspace<T> averages_, reset_averages_;  // with the sLSTM, c / n of c_0 and c_reset
     const Workspace<Operand<S>> dprojected_, hidden_, pairs_;
     const Workspace<S> x_rows_, h_rows_;  // of a chunk, where these stand in many pieces
     const bool wants_vectors_;
@@ -168,8 +170,8 @@ class BackwardPass {
     // Whether rows of the walk are in another order than those of the call.
     bool ordered() const { return call_.table && call_.table->order; }
 
-    static const T* cleared(const Workspace<T>& zeros, const BackwardCall<T, S>& call) {
-        std::fill_n(zeros.get(), std::max(call.sizes.P, call.sizes.H), T(0));
+    const T* cleared(const Workspace<T>& zeros) const {
+        std::fill_n(zeros.get(), std::max(call_.sizes.P, c_width_), T(0));
         return zeros.get();
     }
 
@@ -217,19 +219,21 @@ class BackwardPass {
         zero(b_.dvectors, kVectors * lanes_);
         const int64_t begin = n.B * rank / size, end = n.B * (rank + 1) / size;
         zero(call_.dh_reset, n.B * n.P);
-        zero(call_.dc_reset, n.B * n.H);
+        zero(call_.dc_reset, n.B * c_width_);
         memory_.draw_mask(kernels_, n.P, begin, end, rank);
-        if (ordered()) {
+        if (ordered())
             gather_rows(*call_.table, b_.dh, call_.dh_n, n.P, begin, end);
-            gather_rows(*call_.table, b_.dc, call_.dc_n, n.H, begin, end);
-            return;
-        }
-        copy_or_zero(b_.dh, call_.dh_n, begin * n.P, end * n.P);
-        if (averages_.get()) average_rows(averages_.get(), call_.c_0, n.H, begin, end);
-        if (call_.variant.slstm && call_.steps.T > 0)
-            begin_adjoint(b_.dc, call_.dc_n, call_.c_n, n.H, begin, end);
         else
-            copy_or_zero(b_.dc, call_.dc_n, begin * c_width_, end * c_width_);
+            copy_or_zero(b_.dh, call_.dh_n, begin * n.P, end * n.P);
+        if (call_.variant.slstm) {
+            average_rows(averages_.get(), call_.c_0, n.H, begin, end);
+            if (reset_averages_.get()) average_rows(reset_averages_.get(), call_.c_reset, n.H, begin, end);
+            SlstmEnds<T, S>(call_, b_.dc).begin(begin, end);
+        } else if (ordered()) {
+            gather_rows(*call_.table, b_.dc, call_.dc_n, n.H, begin, end);
+        } else {
+            copy_or_zero(b_.dc, call_.dc_n, begin * n.H, end * n.H);
+        }
     }
 
     static bool masks(const BackwardCall<T, S>& call) {

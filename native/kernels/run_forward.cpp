@@ -45,9 +45,9 @@ void run_walk(const Kernels<T, S>& kernels, const ForwardCall<T, S>& call, const
     const bool ordered = table && table->order, gathered = table && table->places;
     const int64_t cell_width = variant.cell_rows() * n.H;
     const bool keeps = variant.keeps_hidden(), writes_h = kNarrow<S> || keeps;  // the walk, in full width
-    const Workspace<T> zeros(table ? std::max(n.P, n.H) : 0), h_ordered(ordered && writes_h ? n.B * n.P : 0),
-        c_ordered(ordered ? n.B * n.H : 0);
-    if (zeros.get()) std::fill_n(zeros.get(), std::max(n.P, n.H), T(0));
+    const Workspace<T> zeros(table ? std::max(n.P, cell_width) : 0),
+        h_ordered(ordered && writes_h ? n.B * n.P : 0), c_ordered(ordered ? n.B * cell_width : 0);
+    if (zeros.get()) std::fill_n(zeros.get(), std::max(n.P, cell_width), T(0));
     const Workspace<Operand<S>> h(2 * n.B * width), hidden(n.projected ? n.B * operands_of<Operand<S>>(n.H) : 0);
     Forward<T, S> f{};
     f.sizes = n;
@@ -112,7 +112,7 @@ void run_walk(const Kernels<T, S>& kernels, const ForwardCall<T, S>& call, const
         start(f.h[0]);
         if (call.steps.sizes) start(f.h[1]);
         if (ordered) {
-            gather_rows(*table, f.c, call.c_0, n.H, begin, end);
+            gather_rows(*table, f.c, call.c_0, cell_width, begin, end);
             if (writes_h) gather_rows(*table, f.h_last, call.h_0, n.P, begin, end);
         } else {
             copy_or_zero(f.c, call.c_0, begin * cell_width, end * cell_width);
@@ -122,7 +122,7 @@ void run_walk(const Kernels<T, S>& kernels, const ForwardCall<T, S>& call, const
         entry(f, plan.share(rank, size, n.B, blocks, 1), plan.by_units ? &team : nullptr);
         team.barrier();
         if (table) fill_absent(call, f.reset, begin, end);
-        if (ordered) scatter_rows(*table, call.c_n, f.c, n.H, begin, end);
+        if (ordered) scatter_rows(*table, call.c_n, f.c, cell_width, begin, end);
         if (writes_h) {
             if (ordered)
                 scatter_rows(*table, call.h_n, f.h_last, n.P, begin, end);

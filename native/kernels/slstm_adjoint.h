@@ -10,14 +10,14 @@ template <class T, int V, class S>
 __attribute__((noinline)) void slstm_adjoint_row(const Backward<T, S>& b, const Chunk<T, S>& chunk, int64_t s,
                                                  int64_t row, const Share& share) {
     const int64_t H = b.sizes.H, t = b.steps.time(s), blocks = blocks_of<V>(H);
-    const int64_t place = b.steps.start(t) + row - b.saved, local = chunk.first[s - chunk.begin] + row;
+    const int64_t place = kept_at<true>(b, t, row), local = chunk.first[s - chunk.begin] + row;
     constexpr int64_t kBlock = operands_of<Operand<S>>(4 * V);
     const auto gates = b.gates + place * 4 * H;
     const auto cell = b.cell + place * H;
-    const auto before = cell_before<false>(b, s, row);
-    const auto dgates_in = row_or_null<false>(b, b.dgates_in, t, row);
-    const auto dcell_in = row_or_null<false>(b, b.dcell_in, t, row);
-    const auto dy = row_or_null<false>(b, b.dy, t, row);
+    const auto before = cell_before<true>(b, s, row);
+    const auto dgates_in = row_or_null<true>(b, b.dgates_in, t, row);
+    const auto dcell_in = row_or_null<true>(b, b.dcell_in, t, row);
+    const auto dy = row_or_null<true>(b, b.dy, t, row);
     const T* const dh = b.dh + row * H;
     T* const state = b.dc + row * 3 * H;
     Operand<S>* const out = chunk.dgates + local * blocks * kBlock;

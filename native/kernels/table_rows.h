@@ -7,6 +7,7 @@
 
 #include "kernels/packed.h"
 #include "kernels/sequence.h"
+#include "kernels/slstm_ends.h"
 
 namespace gatewright {
 
@@ -29,7 +30,7 @@ template <class T, class Call>
 ResetState<T> reset_state(const Call& call, const T* zeros) {
     const Sizes& n = call.sizes;
     return {call.h_reset ? call.h_reset : zeros, call.c_reset ? call.c_reset : zeros, call.h_reset ? n.P : 0,
-            call.c_reset ? n.H : 0};
+            call.c_reset ? call.variant.cell_rows() * n.H : 0};
 }
 
 template <class Out>
@@ -64,6 +65,25 @@ struct Carried {
     }
 };
 
+// c of some of the caller's rows as a record has it, or with the sLSTM c / n, `width` apart; null: zeros.
+template <class T>
+struct RecordedStates {
+    std::vector<T> averages;
+    const T* first;  // row 0
+    int64_t width;
+
+    RecordedStates(bool slstm, const T* c, int64_t row, int64_t H, int64_t begin, int64_t end)
+        : first(c), width(row) {
+        if (!slstm || !c) return;
+        averages.resize((end - begin) * H);
+        for (int64_t b = begin; b < end; ++b)
+            average_rows(averages.data() + (b - begin) * H, c + b * row, H, 0, 1);
+        first = averages.data() - begin * H;
+        width = H;
+    }
+    const T* row(int64_t b) const { return first ? first + b * width : nullptr; }
+};
+
 // y, and with them gates and cells of a record, of some of the caller's rows at the times at which these have no
 // step.  Past a row's end all is zero; over what a mask leaves out the state is carried, f is one, and no other
 // gate does anything.
@@ -75,11 +95,17 @@ void fill_absent(const ForwardCall<T, S>& call, const ResetState<T>& reset, int6
     const Sizes& n = call.sizes;
     const Rows<S, Out> gates{call.gates, table.B * 4 * n.H, 4 * n.H}, cell{call.cell, table.B * n.H, n.H};
     const bool record = call.fill_kept && call.gates;
-    std::vector<T> ones(record ? n.H : 0, T(1));
+    const bool slstm = call.variant.slstm;
+    // The gate that is one: f, or that keep is one and share zero (slstm_cell.h).
+    const std::vector<T> ones(record ? n.H : 0, slstm ? T(-0.0) : T(1));
+    const int64_t place_of_ones = slstm ? 0 : n.H;
+    const RecordedStates<T> c_0(slstm, record ? call.c_0 : nullptr, call.variant.cell_rows() * n.H, n.H, begin,
+                                end);
+    const RecordedStates<T> c_reset(slstm, record ? reset.c : nullptr, reset.c_row, n.H, begin, end);
     std::vector<Carried<T, Out>> h(end - begin), c(end - begin);
     for (int64_t b = begin; b < end; ++b) {
         h[b - begin].first = call.h_0 ? call.h_0 + b * n.P : nullptr;
-        c[b - begin].first = call.c_0 ? call.c_0 + b * n.H : nullptr;
+        c[b - begin].first = c_0.row(b);
     }
     for (int64_t s = 0; s < table.T; ++s) {
         const int64_t t = table.reverse ? table.T - 1 - s : s;
@@ -88,7 +114,7 @@ void fill_absent(const ForwardCall<T, S>& call, const ResetState<T>& reset, int6
             Carried<T, Out>&h_before = h[b - begin], &c_before = c[b - begin];
             if (t < table.length(b) && table.resets(t, b)) {
                 h_before = {nullptr, reset.h + b * reset.h_row};
-                c_before = {nullptr, reset.c + b * reset.c_row};
+                c_before = {nullptr, c_reset.row(b)};
             }
             if (table.has_step(t, b)) {
                 h_before.last = call.y.at(place);
@@ -105,7 +131,7 @@ void fill_absent(const ForwardCall<T, S>& call, const ResetState<T>& reset, int6
             if (past) {
                 put_zeros(cell.at(place), n.H);
             } else {
-                put_numbers(gates.at(place) + n.H, ones.data(), n.H);
+                put_numbers(gates.at(place) + place_of_ones, ones.data(), n.H);
                 c_before.put(cell.at(place), n.H);
             }
         }
@@ -121,7 +147,8 @@ void end_states(const ForwardCall<T, S>& call, const ResetState<T>& reset, int64
         if (!(table.after[row] & kCut)) continue;
         const int64_t b = table.caller(row);
         put_numbers(call.h_n + b * n.P, reset.h + b * reset.h_row, n.P);
-        put_numbers(call.c_n + b * n.H, reset.c + b * reset.c_row, n.H);
+        const int64_t width = call.variant.cell_rows() * n.H;
+        put_numbers(call.c_n + b * width, reset.c + b * reset.c_row, width);
     }
 }
 

@@ -55,7 +55,6 @@ nb::tuple forward_of(const Array& x, nb::handle h_0, nb::handle c_0, const Layer
     call.h_reset = dense<T>("h_reset", args.rows.h_reset, {n.B, n.P});
     call.c_reset = dense<T>("c_reset", args.rows.c_reset, {n.B, cell_width});
     call.fill_kept = args.fill;
-    if (call.table && call.variant.slstm) refuse("steps", "None for the sLSTM", "steps");
     const Result<S> y = problem.result_rows("y", rooms[0], n.P, is_bfloat16(x));
     const Result<T> h_n("h_n", rooms[1], {n.B, n.P}), c_n("c_n", rooms[2], {n.B, cell_width});
     Result<S> gates, cell;
@@ -150,7 +149,6 @@ nb::tuple backward_of(const OutputGradients& d, const KeptArrays& kept, const La
     }
     call.dh_reset = dh_reset.data;
     call.dc_reset = dc_reset.data;
-    if (call.table && call.variant.slstm) refuse("steps", "None for the sLSTM", "steps");
     if (need_x) dx = problem.result_rows("dx", rooms[0], n.D, is_bfloat16(kept.x));
     if (need_weights) {
         dW_ih = Result<T>("dW_ih", rooms[3], {4 * n.H, n.D});

@@ -202,7 +202,9 @@ class Problem {
             lengths.push_back(b == 0 ? T_ : b == 1 ? 0 : static_cast<int64_t>(random_() % (T_ + 1)));
         for (int64_t k = 0; k < T_ * B; ++k)
             mask.push_back(random_() % 3 != 0), reset.push_back(random_() % 4 == 0);
-        h_reset = values(B * sizes.P, 1), c_reset = values(B * of.H, 1);
+        h_reset = values(B * sizes.P, 1), c_reset = values(B * (of.cell.heads > 0 ? 3 : 1) * of.H, 1);
+        for (std::size_t k = 0; of.cell.heads > 0 && k < c_reset.size(); ++k)
+            if (static_cast<int64_t>(k) / of.H % 3 == 1) c_reset[k] += T(1.5);  // n
         for (int64_t t = 0; t < T_; ++t)
             for (int64_t b = 0; b < B; ++b)
                 if (!has_step(t, b)) std::fill_n(const_cast<T*>(x.at(steps, t, b)), of.D, untouched<T>());
