@@ -189,6 +189,79 @@ def test_packed_steps_are_rows_on_their_own(reverse: bool) -> None:
         np.testing.assert_array_equal(packed.c_n[row], alone.c_n)
 
 
+@pytest.mark.parametrize("reverse", [False, True])
+def test_rows_with_steps_of_their_own_are_rows_on_their_own(reverse: bool) -> None:
+    """Lengths, a mask and resets: each row in pieces between its resets, without what the mask leaves out."""
+    T, B, H = 7, 5, 12
+    layer, draw = Layer((T, B, 3, H, 2), fresh=True), np.random.default_rng(8)
+    lengths, mask, reset = np.array([7, 0, 4, 6, 7]), draw.random((T, B)) < 0.7, draw.random((T, B)) < 0.3
+    h_reset, c_reset = layer.h_0[::-1].copy(), layer.c_0[::-1].copy()
+    steps = kernels.Steps(lengths, mask, reset, h_reset, c_reset)
+    args = layer.args(steps=steps, reverse=reverse, fill=True, threads=2)
+    whole = kernels.forward(layer.x, layer.h_0, layer.c_0, layer.weights, args, keep=True)
+    w, _, z, o = np.split(whole.gates, 4, axis=-1)
+    keep, share = np.where(np.signbit(w), 1 + w, w), np.where(np.signbit(w), -w, 1 - w)
+    for b in range(B):
+        h, c = layer.h_0[b : b + 1], layer.c_0[b : b + 1]
+        for t in sorted(range(lengths[b]), reverse=reverse):
+            if reset[t, b]:
+                h, c = h_reset[b : b + 1], c_reset[b : b + 1]
+            before = np.divide(c[0, :H], c[0, H : 2 * H], out=np.zeros(H), where=c[0, H : 2 * H] != 0)
+            if mask[t, b]:
+                step = kernels.forward(layer.x[t : t + 1, b : b + 1], h, c, layer.weights, layer.args())
+                h, c = step.h_n, step.c_n
+            np.testing.assert_array_equal(whole.y[t, b], h[0])
+            average = np.divide(c[0, :H], c[0, H : 2 * H], out=np.zeros(H), where=c[0, H : 2 * H] != 0)
+            np.testing.assert_array_equal(whole.cell[t, b], average)
+            np.testing.assert_allclose(keep[t, b] * before + share[t, b] * z[t, b], average, rtol=0, atol=1e-14)
+            np.testing.assert_allclose(o[t, b] * average, h[0] if mask[t, b] else 0 * h[0], rtol=0, atol=1e-15)
+        np.testing.assert_array_equal(whole.h_n[b], h[0])
+        np.testing.assert_array_equal(whole.c_n[b], c[0])
+        assert not whole.y[lengths[b] :, b].any()
+
+
+def test_gradients_of_rows_with_steps_of_their_own() -> None:
+    """Each row's gradient is that of the row on its own, and of the state that a reset sets that of its pieces."""
+    T, B, H = 6, 4, 10
+    layer, cut = Layer((T, B, 3, H, 2)), 3
+    lengths, mask, reset = np.array([6, 0, 2, 5]), np.ones((T, B), bool), np.zeros((T, B), bool)
+    mask[1, 0] = mask[4, 3] = False
+    reset[cut, 0] = reset[cut, 3] = True
+    layer.d.dy[~mask] = 0
+    h_reset, c_reset = layer.h_0[::-1].copy(), layer.c_0[::-1].copy()
+    args = layer.args(steps=kernels.Steps(lengths, mask, reset, h_reset, c_reset))
+    d = layer.d._replace(dgates=None, dcell=None)
+    inputs = kernels.Inputs(layer.x, layer.h_0, layer.c_0)
+    whole = kernels.forward(*inputs, layer.weights, args, keep=True)
+    back = kernels.backward(d, inputs, whole, layer.weights, args)
+    checked = args._replace(checkpoint=1, threads=2)
+    again = kernels.backward(d, inputs, kernels.forward(*inputs, layer.weights, checked, keep=True),
+                             layer.weights, checked)  # fmt: skip
+    dW = np.zeros_like(back.dW_hh)
+    for b in range(B):
+        row = slice(b, b + 1)
+        pieces = [(0, min(cut, lengths[b])), (cut, lengths[b])] if reset[:, b].any() else [(0, lengths[b])]
+        dh, dc = d.dh_n[row], d.dc_n[row]
+        for begin, end in reversed(pieces):
+            times = [t for t in range(begin, end) if mask[t, b]]
+            h, c = (h_reset[row], c_reset[row]) if begin else (layer.h_0[row], layer.c_0[row])
+            own = kernels.Inputs(layer.x[times, row], h, c)
+            kept = kernels.forward(*own, layer.weights, layer.args(), keep=True)
+            outer = kernels.OutputGradients(d.dy[times, row], dh, dc)
+            one = kernels.backward(outer, own, kept, layer.weights, layer.args())
+            dh, dc, dW = one.dh_0, one.dc_0, dW + one.dW_hh
+            np.testing.assert_allclose(back.dx[times, b], one.dx[:, 0], rtol=0, atol=1e-12)
+            if begin:
+                np.testing.assert_allclose(back.dh_reset[row], dh, rtol=0, atol=1e-12)
+                np.testing.assert_allclose(back.dc_reset[row], dc, rtol=0, atol=1e-12)
+                dh, dc = 0 * dh, 0 * dc
+        np.testing.assert_allclose(back.dh_0[row], dh, rtol=0, atol=1e-12)
+        np.testing.assert_allclose(back.dc_0[row], dc, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(back.dW_hh, dW, rtol=0, atol=1e-12)
+    for name, array in again._asdict().items():
+        np.testing.assert_array_equal(array, getattr(back, name), err_msg=name)
+
+
 def test_extreme_gates_neither_overflow_nor_cancel() -> None:
     """Gates from e^-200 to e^200 over float32: the average stays one, and keep and share have all digits."""
     H, T = 5, 6
@@ -223,7 +296,6 @@ def test_what_does_not_fit_is_refused() -> None:
         "cell": [8192 + 8, 8192 + 4096, 8192 + 32768],
         "rates": [[0.5, 0, 0, 0, 0], [0, 0.1, 0, 0, 0]],
         "clamps": [np.zeros((4, 6))],
-        "steps": [kernels.Steps(np.array([1, 2]))],
     }
     for name, wrongs in wrong_args.items():
         for wrong in wrongs:
