@@ -42,7 +42,12 @@ def record_of(
     (y, gates, cells), (h_0, c_0) = kept, initial
     if variant.cell.is_slstm:
         i, f, g, o = slstm_kept.gates_of(gates)
+        if extras.lengths is not None:  # past a row's end keep is zero, and so is share
+            past = torch.arange(len(y), device=y.device)[:, None] >= extras.lengths
+            i = i.masked_fill(past[..., None], 0)
         cells, c_0 = slstm_kept.averages(cells, len(y)), slstm_steps.average(c_0)
+        if extras.c_reset is not None:
+            extras = extras.with_states(extras.h_reset, slstm_steps.average(extras.c_reset))
         keep = write = None
     else:
         i, f, g, o = split_kept(gates, cells.shape[-1])[0].chunk(4, dim=-1)

@@ -17,7 +17,6 @@ from gatewright.nn import (
     layer_stack,
     precision,
     recompute,
-    slow_path,
     variant,
     variant_fast_path,
 )
@@ -133,10 +132,7 @@ def _by_type(
     of_cell = None if lstm._variant is None else variant.Pass(lstm._variant, lstm.training)
     plain = of_cell is None or of_cell.computed_as_plain()
     if of_cell is not None and not plain:
-        tabled = way.steps is None or not of_cell.cell.is_slstm
-        if way.by_kernels and not tabled:
-            slow_path.say("Lengths, masks and resets of an sLSTM")
-        way = way._replace(by_kernels=way.by_kernels and way.code != precision.INT8 and tabled)
+        way = way._replace(by_kernels=way.by_kernels and way.code != precision.INT8)
     if of_cell is not None:
         stack = of_cell.dropped(stack, directions)
     sizes = input.batch_sizes if isinstance(input, PackedSequence) else None
