@@ -8,7 +8,6 @@
 
 #include "check.h"
 #include "kernels/general_forward.h"
-#include "kernels/slstm_forward.h"
 #include "kernels/panels.h"
 #include "kernels/slstm_forward.h"
 
