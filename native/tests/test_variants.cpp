@@ -57,8 +57,7 @@ void check_differences(const Kernels<double>& kernels, Problem<double>& p, const
     check_some("dW_hh", p.W_hh);
     check_some("db", p.b_ih);
     if (p.of.P) check_some("dW_hr", p.W_hr);
-    check_some("dh_0", p.h_0);
-    check_some("dc_0", p.c_0);
+    if (p.of.state) check_some("dh_0", p.h_0), check_some("dc_0", p.c_0);
     check_some("dh_reset", p.h_reset);
     check_some("dc_reset", p.c_reset);
     check_some("dpeepholes", p.peepholes);
@@ -131,7 +130,8 @@ void test_cell(Case given, const Cell& cell, const char* what) {
     given.cell = cell;
     test_kernels<double, double>(given, what, 1e-12);
     test_kernels<float, float>(given, what, 1e-4);
-    test_kernels<float, BFloat16>(given, what, 0.1);
+    // Rounding moves some c over the bound of clipping, past which they have no derivative.
+    test_kernels<float, BFloat16>(given, what, cell.clip > 0 ? 0.2 : 0.1);
 }
 
 // Heads that end where vectors do, between them, and many in one.
