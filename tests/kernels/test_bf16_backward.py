@@ -215,9 +215,9 @@ def test_what_is_not_wanted_changes_nothing(D: int) -> None:
     problem = problem_of(6, 3, D, 17, 5)
     kept = forward(problem, **BF16)
     whole = backward(problem, kept, **BF16)
-    for unwanted in ({"need_x": False}, {"need_weights": False}):
-        for name, array in backward(problem, kept, **BF16, **unwanted)._asdict().items():
-            gone = ("dx",) if "need_x" in unwanted else ("dW_ih", "dW_hh", "db", "dW_hr")
+    for wanted in (kernels.Wanted(x=False), kernels.Wanted(weights=False)):
+        for name, array in backward(problem, kept, **BF16, wanted=wanted)._asdict().items():
+            gone = ("dW_ih", "dW_hh", "db", "dW_hr") if wanted.x else ("dx",)
             if name in gone:
                 assert array is None
             elif name in BACKWARD:
