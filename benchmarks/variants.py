@@ -51,10 +51,10 @@ CELLS = {
 #: Engines: ours; loops; loops that are compiled, in two processes.
 LOOP, COMPILED = "loop", ("compiled loop", "compiled loop, second process")
 #: A loop is measured on the steps of a case over this.
-FEWER = 8
+FEWER = 16
 
 #: Of our layers of one case, all cells together; of the loops of one case.
-PLAN, LOOPS = Plan(seconds=20.0, at_least=3), Plan(seconds=8.0, at_least=2)
+PLAN, LOOPS = Plan(seconds=12.0, at_least=3), Plan(seconds=5.0, at_least=2)
 QUICK = Plan(seconds=0.5, at_least=2)
 
 #: A model of the size of TiRex (arXiv:2505.23719): 35 million weights, a context of 2048 steps in patches of 32.
