@@ -399,7 +399,7 @@ def test_a_wrong_table_is_refused_in_one_sentence(X: Any, columns: dict[str, Any
 
 
 WRONG: dict[str, tuple[dict[str, Any], str]] = {
-    "text": ({"hidden": "many"}, "^hidden: expected a whole number, got 'many'"),
+    "text": ({"hidden": "many"}, "^hidden: expected a whole number, or one for each layer.*, got 'many'"),
     "zero": ({"horizon": 0}, "^horizon: expected a whole number from 1"),
     "a bool": ({"layers": True}, "^layers: expected a whole number, got True"),
     "two lengths": ({"steps": 3, "epochs": 2}, "^steps and epochs: expected one of them"),
