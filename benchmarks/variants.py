@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import statistics
+import types
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -185,7 +186,6 @@ def contender(what: str, cell: str, threads: int, case: Mapping[str, Any] | None
         return peers.training(layer, x, dy)
     if what == "expectation":
         return _in_evaluation(layer, x, dy)
-    torch.compiler.reset()  # it compiles a function for some cells only
     compiled = what == "compiled loop"
     call = (_slstm_loop if cell == SLSTM else _loop)(layer, x, dy, compiled=compiled)
     if compiled:
@@ -226,12 +226,22 @@ def _trained(layer: Any, x: Tensor, dy: Tensor, forward: Callable[[Tensor], Tens
     return call
 
 
+def _compiled(function: Any) -> Callable[..., Any]:
+    """Return a function compiled for one cell and case: torch keeps some compilations of each code object only."""
+    code = function.__code__.replace(co_name=f"{function.__name__}_of_a_case")
+    copy = types.FunctionType(
+        code, function.__globals__, code.co_name, function.__defaults__, function.__closure__
+    )
+    copy.__kwdefaults__ = function.__kwdefaults__
+    return torch.compile(copy, dynamic=False)
+
+
 def _loop(layer: Any, x: Tensor, dy: Tensor, *, compiled: bool) -> Call:
     """Return a training step that calls a function of torch's operations for each step of the sequence.
 
     It draws no random numbers, but multiplies with expectations, which favours it.
     """
-    step = torch.compile(fallback.sequence, dynamic=False) if compiled else fallback.sequence
+    step = _compiled(fallback.sequence) if compiled else fallback.sequence
     variant = Variant(layer.cell)
 
     def forward(x: Tensor) -> Tensor:
@@ -248,7 +258,7 @@ def _loop(layer: Any, x: Tensor, dy: Tensor, *, compiled: bool) -> Call:
 
 def _slstm_loop(layer: Any, x: Tensor, dy: Tensor, *, compiled: bool) -> Call:
     """Return a training step of the sLSTM as its authors' plain code does it: products by heads, then the step."""
-    step = torch.compile(_slstm_step, dynamic=False) if compiled else _slstm_step
+    step = _compiled(_slstm_step) if compiled else _slstm_step
     heads = layer.cell.heads
 
     def forward(x: Tensor) -> Tensor:
