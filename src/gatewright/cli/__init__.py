@@ -7,7 +7,7 @@ import os
 import sys
 import warnings
 
-from cyclopts import CycloptsError, UnknownCommandError
+from cyclopts import CoercionError, CycloptsError, UnknownCommandError
 
 from gatewright.cli import comparison, inspection, models, reproduction, serving, training, tuning  # noqa: F401
 from gatewright.cli.app import UsageError, app, complain, errors
@@ -42,6 +42,16 @@ def _of_the_machine(error: BaseException, command: str) -> str:
     return ""
 
 
+def _in_words(error: Exception) -> object:
+    """Return an error of the parser, or in its place what a person can use."""
+    if isinstance(error, UnknownCommandError):
+        return _unknown(error)
+    if isinstance(error, CoercionError) and error.token is not None and not error.token.value:
+        command = f'Command "{" ".join(error.command_chain)}" parameter ' if error.command_chain else ""
+        return f"{command}{error.token.keyword} requires an argument."  # an option of one value or several
+    return error
+
+
 def _unknown(error: UnknownCommandError) -> UsageError:
     """Return the error for a command that does not exist, with all that do."""
     names = sorted(name for name in error.app or app if not name.startswith("-"))
@@ -60,7 +70,7 @@ def main(arguments: list[str] | None = None) -> None:
         app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
         sys.stdout.flush()
     except (CycloptsError, UsageError) as error:
-        complain("usage", str(_unknown(error) if isinstance(error, UnknownCommandError) else error))
+        complain("usage", str(_in_words(error)))
         errors.print("[dim]--help after a command shows its options[/]")
         sys.exit(2)
     except GatewrightError as error:
