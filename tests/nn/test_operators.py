@@ -249,7 +249,7 @@ def test_what_the_kernels_do_not_take_goes_to_torch(record: bool, monkeypatch: p
     layer.bfloat16()(x.to("meta", torch.bfloat16), record=record)
 
 
-@pytest.mark.parametrize("checkpoint", [-1, 1.5, "2", None])
+@pytest.mark.parametrize("checkpoint", [-1, 1.5, "2", None, True])
 def test_a_wrong_checkpoint_raises(checkpoint: Any) -> None:
     with pytest.raises(GatewrightError, match=r"^checkpoint: expected a whole number of at least 0, got "):
         LSTM(D, H, checkpoint=checkpoint)

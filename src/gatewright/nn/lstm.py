@@ -136,7 +136,7 @@ class LSTM(torch.nn.RNNBase):
         cell = variant.merged(cell, bias, proj_size)
         if cell is not None:
             bias, proj_size = cell.bias, cell.proj_size
-        if not isinstance(checkpoint, int) or checkpoint < 0:
+        if type(checkpoint) is not int or checkpoint < 0:
             raise GatewrightError("checkpoint", "a whole number of at least 0", repr(checkpoint))
         precision.require(compute, saved)
         start.require(initial_state, cell)
