@@ -18,6 +18,7 @@ from benchmarks import (
     cases,
     contender_process,
     contenders,
+    engine_calls,
     engines,
     large_table,
     machine,
@@ -32,6 +33,7 @@ from benchmarks import (
     step,
     timing,
     training,
+    variants,
     verdicts,
 )
 from benchmarks.__main__ import main
@@ -291,6 +293,31 @@ def test_turns_alternate_and_the_median_counts(clock):
     assert timed["a"].seconds == pytest.approx(0.01)
     assert timed["b"].seconds == pytest.approx(0.03)
     assert timing.geometric_mean([4.0, 1.0, 0.25]) == pytest.approx(1.0)
+
+
+def test_a_slow_call_is_timed_less_often():
+    asked: list[str] = []
+
+    class Fake:
+        def ask(self, message: Message) -> Message:
+            asked.append(message.fields["key"])
+            return Message({"seconds": 0.5})
+
+    first = {"quick": (0.5, 0.1), "slow": (3.0, 3.0), "slowest": (20.0, 19.0)}
+    prepared = {name: engine_calls.Prepared((), *seconds) for name, seconds in first.items()}
+    calls = {name: engine_calls.EngineCall("engine", {}) for name in first}
+    engines = engine_calls.Engines({"engine": Fake()})  # type: ignore[dict-item]
+    timed = engines.timed(calls, prepared, Plan(0.0, 2))
+    assert timed == {"quick": [0.5, 0.5], "slow": [0.5], "slowest": [20.0]}
+    assert asked == ["slow", "quick", "quick"]
+    assert engines.timed(calls, prepared, Plan(0.0, 1), cpu=True)["slowest"] == [19.0]
+
+
+@pytest.mark.parametrize("cell", ["zoneout", "weight drop", variants.SLSTM])
+def test_loops_of_other_cells_compute_what_our_layers_do(cell):
+    case = vars(Case("tiny", 5, 3, 7, 8))
+    calls = {what: variants.contender(what, cell, 1, case, steps=4) for what in ("expectation", "loop")}
+    peers.agree({what: call() for what, call in calls.items()})
 
 
 def test_waiting_for_a_core_is_counted_over_all_threads(tmp_path):
