@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from gatewright import equations as equations
     from gatewright import insight as insight
+    from gatewright import nn as nn
     from gatewright.errors import GatewrightError as GatewrightError
     from gatewright.estimators import Forecaster as Forecaster
     from gatewright.estimators import LanguageModel as LanguageModel
@@ -46,6 +47,7 @@ _HOMES = {
     "insight": "gatewright",
     "load": "gatewright.estimators",
     "look": "gatewright.insight",
+    "nn": "gatewright",
     "tbptt": "gatewright.nn.tbptt",
     "tune": "gatewright.estimators",
     "view": "gatewright.inspector.widget",

@@ -386,3 +386,16 @@ def test_checkpoints_packed_steps_and_batches_of_gradients_are_those_of_operatio
     for ours, judge in zip(found[:4], found[4:], strict=True):
         for a, b in zip(ours, judge, strict=True):
             close(a, b)
+
+
+def test_a_negative_normaliser_of_a_caller_is_refused() -> None:
+    layer, x = LSTM(3, 4, cell=CellSpec(kind="slstm", heads=2)), torch.ones(5, 2, 3)
+    h, c = torch.zeros(1, 2, 4), torch.zeros(1, 2, 12)
+    c[0, 1, 5] = -1
+    with pytest.raises(GatewrightError, match=r"^hx: expected normalisers n of at least 0"):
+        layer(x, (h, c))
+    with pytest.raises(GatewrightError, match=r"^reset_to: expected normalisers n of at least 0"):
+        layer(x, reset=torch.ones(5, 2, dtype=torch.bool), reset_to=(h, c))
+    c[0, 1, 8:] = -1  # m may be anything
+    c[0, 1, 5] = 1
+    layer(x, (h, c))

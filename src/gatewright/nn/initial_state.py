@@ -111,6 +111,24 @@ def fits(hx: Any, expected: Shapes, types: Types) -> bool:
     return tuple(map(layer_sizes.shape_of, hx)) == expected and have_types(hx, types)
 
 
+def require_normalisers(name: str, states: Any) -> None:
+    """Require that no normaliser of an sLSTM is negative in states whose values can be read here.
+
+    Args:
+        name: the argument.
+        states: h and c, or c of each layer; anything else is checked elsewhere.
+
+    Raises:
+        GatewrightError: names the argument.
+    """
+    if not (isinstance(states, (tuple, list)) and len(states) == 2) or torch.compiler.is_compiling():
+        return
+    for c in tensors_of((states[1],)):
+        hidden = c.is_meta or not c.is_cpu or _torch_private.is_wrapped(c)
+        if not hidden and c.shape[-1] % 3 == 0 and bool((c.detach().chunk(3, dim=-1)[1] < 0).any()):
+            raise GatewrightError(name, "normalisers n of at least 0 in c = [c | n | m]", "a negative one")
+
+
 def zeros(layer: Any, x: Tensor, shapes: Shapes) -> State:
     """Return the initial state of a call that has none."""
     h, c = (

@@ -307,6 +307,9 @@ class LSTM(torch.nn.RNNBase):
             hx = start.learned(self, x, input.batch_sizes if packed else None)
         if packed:
             start.check_packed(self, input, hx)
+        if self._variant is not None and self._variant.is_slstm:
+            start.require_normalisers("hx", hx)
+            start.require_normalisers("reset_to", reset_to)
         weights = self._current_weights()
         as_torch = self._is_torchs and not (record or steps or self._variant)
         direct = direct_call.run(self, x, hx, weights) if as_torch and not packed else None

@@ -219,7 +219,8 @@ class Shape:
         if len(data) < _HEAD.size + _DIGEST or data[:7] != _MAGIC:
             raise StateError("snapshot", "a state that Gatewright wrote", f"{len(data)} other bytes")
         if data[7] != self._version:
-            raise StateError("snapshot", f"version {self._version}", f"version {data[7]}")
+            got = f"version {data[7]}, of another model or a later Gatewright"
+            raise StateError("snapshot", f"version {self._version}", got)
         if _digest(data[:-_DIGEST]) != data[-_DIGEST:]:
             raise StateError("snapshot", "a whole snapshot", "a damaged one: its digest does not fit")
         _, _, fingerprint, *sizes, steps = _HEAD.unpack_from(data)
