@@ -41,7 +41,7 @@ def changes_c(cell: CellSpec) -> bool:
 @pytest.mark.parametrize("cell", [*CELLS, CLIPPED, DROPPED], ids=label)
 @pytest.mark.parametrize("weights", ["float32", "bf16"])
 def test_sessions_of_a_stream_have_the_bits_of_the_layer(cell: CellSpec, weights: str) -> None:
-    """Two layers: at once and in parts, some sessions beside others, by steps, and on from bytes."""
+    """Two layers: at once and in parts, some sessions next to others, by steps, and on from bytes."""
     lstm = layer_of(cell, num_layers=2, compute="bf16" if weights == "bf16" else "full")
     x = torch.randn(T, B, D)
     with torch.no_grad():

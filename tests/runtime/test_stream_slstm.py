@@ -51,7 +51,7 @@ def weights_of(lstm: LSTM, layer: int, dtype: Any = np.float32) -> LayerWeights:
 @pytest.mark.parametrize("weights", ["float32", "bf16"])
 @pytest.mark.parametrize("cell", CELLS, ids=NAMES)
 def test_steps_have_the_bits_of_the_layer(cell: CellSpec, weights: str) -> None:
-    """Two layers: at once and in parts, some sessions beside others, by steps, and on from bytes."""
+    """Two layers: at once and in parts, some sessions next to others, by steps, and on from bytes."""
     lstm = layers_of(cell, compute="bf16" if weights == "bf16" else "full")
     x = np.random.default_rng(1).normal(size=(T, B, D)).astype(np.float32)
     with torch.no_grad():
