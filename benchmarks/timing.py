@@ -48,11 +48,13 @@ class Plan(NamedTuple):
         seconds: over all contenders and rounds,
         at_least: but at least so many rounds.
         turn: seconds that a turn lasts at least.
+        warm: whether long calls, too, come after one that is not timed, as short ones do.
     """
 
     seconds: float
     at_least: int
     turn: float = 0.02
+    warm: bool = False
 
 
 class Timed(NamedTuple):
@@ -121,7 +123,7 @@ def turns(
     number, began = 0, time.perf_counter()
     while number < plan.at_least or (number < AT_MOST and time.perf_counter() - began < plan.seconds):
         for name, take_turn in contenders.items():
-            last[name] = take_turn(plan.turn, last[name] < plan.turn)
+            last[name] = take_turn(plan.turn, plan.warm or last[name] < plan.turn)
             seconds[name].append(last[name])
         number += 1
         if watcher is not None:

@@ -54,10 +54,10 @@ LOOP, COMPILED = "loop", ("compiled loop", "compiled loop, second process")
 #: A loop is measured on the steps of a case over this.
 FEWER = 16
 
-#: Of our layers of one case, all cells together; of the loops of one case.  A turn of our layers is longer than a
-#: call, so that it begins with one that is not timed: a cell keeps more memory than another, and the first call
-#: after the other pays for its pages, which a training does once.
-PLAN, LOOPS = Plan(seconds=12.0, at_least=3, turn=0.8), Plan(seconds=5.0, at_least=2)
+#: Of our layers of one case, all cells together; of the loops of one case.  A turn of our layers begins with a
+#: call that is not timed: a cell keeps more memory than another, and the first call after the other pays for its
+#: pages, which a training does once.
+PLAN, LOOPS = Plan(seconds=12.0, at_least=3, warm=True), Plan(seconds=5.0, at_least=2)
 QUICK = Plan(seconds=0.5, at_least=2)
 
 #: A model of the size of TiRex (arXiv:2505.23719): 35 million weights, a context of 2048 steps in patches of 32.
