@@ -396,6 +396,8 @@ def test_a_negative_normaliser_of_a_caller_is_refused() -> None:
         layer(x, (h, c))
     with pytest.raises(GatewrightError, match=r"^reset_to: expected normalisers n of at least 0"):
         layer(x, reset=torch.ones(5, 2, dtype=torch.bool), reset_to=(h, c))
+    with pytest.raises(RuntimeError, match="size"):  # a state of another width is no matter of normalisers
+        LSTM(3, 6, cell=CellSpec(kind="slstm"))(x, (torch.zeros(1, 2, 6), torch.full((1, 2, 6), -1.0)))
     c[0, 1, 8:] = -1  # m may be anything
     c[0, 1, 5] = 1
     layer(x, (h, c))

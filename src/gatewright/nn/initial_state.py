@@ -18,6 +18,9 @@ State = tuple[Tensor, Tensor]
 Shapes = tuple[Any, Any]
 Types = tuple[torch.dtype, torch.dtype]
 
+#: Types whose values can be read.
+_PLAIN = (Tensor, torch.nn.Parameter)
+
 #: Parameters of a layer that learns its initial states; each with "_l0", "_l1" ... where layers differ in size.
 LEARNED = ("h_0", "c_0")
 
@@ -111,21 +114,24 @@ def fits(hx: Any, expected: Shapes, types: Types) -> bool:
     return tuple(map(layer_sizes.shape_of, hx)) == expected and have_types(hx, types)
 
 
-def require_normalisers(name: str, states: Any) -> None:
+def require_normalisers(layer: Any, name: str, states: Any) -> None:
     """Require that no normaliser of an sLSTM is negative in states whose values can be read here.
 
     Args:
+        layer: an sLSTM.
         name: the argument.
-        states: h and c, or c of each layer; anything else is checked elsewhere.
+        states: h and c, or c of each layer; other shapes are refused elsewhere.
 
     Raises:
         GatewrightError: names the argument.
     """
-    if not (isinstance(states, (tuple, list)) and len(states) == 2) or torch.compiler.is_compiling():
+    tracing = torch.jit.is_tracing() or torch.compiler.is_compiling()  # type: ignore[attr-defined]
+    if tracing or not (isinstance(states, (tuple, list)) and len(states) == 2):
         return
+    widths = layer_sizes.widths(layer)[1]
     for c in tensors_of((states[1],)):
-        hidden = c.is_meta or not c.is_cpu or _torch_private.is_wrapped(c)
-        if not hidden and c.shape[-1] % 3 == 0 and bool((c.detach().chunk(3, dim=-1)[1] < 0).any()):
+        readable = type(c) in _PLAIN and c.is_cpu and not _torch_private.is_wrapped(c)
+        if readable and c.dim() > 0 and c.shape[-1] in widths and bool((c.detach().chunk(3, dim=-1)[1] < 0).any()):
             raise GatewrightError(name, "normalisers n of at least 0 in c = [c | n | m]", "a negative one")
 
 

@@ -308,8 +308,8 @@ class LSTM(torch.nn.RNNBase):
         if packed:
             start.check_packed(self, input, hx)
         if self._variant is not None and self._variant.is_slstm:
-            start.require_normalisers("hx", hx)
-            start.require_normalisers("reset_to", reset_to)
+            start.require_normalisers(self, "hx", hx)
+            start.require_normalisers(self, "reset_to", reset_to)
         weights = self._current_weights()
         as_torch = self._is_torchs and not (record or steps or self._variant)
         direct = direct_call.run(self, x, hx, weights) if as_torch and not packed else None
