@@ -5,7 +5,7 @@ NATIVE := $(wildcard native/[!t]*/*.h native/[!t]*/*.cpp)
 NATIVE_TESTS := $(wildcard native/tests/*.h native/tests/*.cpp)
 IN_C := $(wildcard examples/embed/*.c tests/exchange/*.c)
 
-.PHONY: run test test-fast check format bench soak chaos attacks sanitize neon page check-page docs clean
+.PHONY: run test test-fast interop check format bench soak chaos attacks sanitize neon page check-page docs clean
 
 run: .venv/run-ready
 	$(BIN)/python examples/seattle_weather.py
@@ -20,9 +20,13 @@ WORKERS ?= 4
 test: .venv/ready
 	$(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
+# Exchange with other packages, which are installed for it: Keras, JAX, Ray and others.
+interop: .venv/interop-ready
+	$(BIN)/pytest -n 2 --dist loadfile -m interop tests/interop
+
 # What a change is tried with at each save: no browser, no server, nothing that takes seconds.
 test-fast: .venv/ready
-	$(BIN)/pytest -n 2 --dist loadfile -m "not slow" tests --ignore tests/serve --ignore tests/inspector
+	$(BIN)/pytest -n 2 --dist loadfile -m "not slow and not interop" tests --ignore tests/serve --ignore tests/inspector
 
 check: .venv/ready
 	$(BIN)/ruff format --check
@@ -111,6 +115,11 @@ export PIP_ROOT_USER_ACTION := ignore
 .venv/bench-ready: .venv/ready
 	@echo '== the engines to measure next to ours'
 	$(BIN)/pip install -c constraints.txt 'gatewright[bench]'
+	touch $@
+
+.venv/interop-ready: .venv/ready
+	@echo '== the packages that models and layers are exchanged with'
+	$(BIN)/pip install -c constraints.txt 'gatewright[interop]'
 	touch $@
 
 .venv/docs-ready: .venv/run-ready

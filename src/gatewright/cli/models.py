@@ -54,7 +54,7 @@ def generate(
 
 @app.command
 def export(run: Path, /, *, to: str, out: Path | None = None, force: bool = False) -> None:
-    """Export a model to a program in another language.
+    """Export a model to another program or language.
 
     Example: gatewright export runs/load --to c --out firmware/model
 
@@ -63,19 +63,20 @@ def export(run: Path, /, *, to: str, out: Path | None = None, force: bool = Fals
     Args:
         run: Directory of a run, or a model file.
         to: Format: "c".
-        out: Directory to write into (default: c, in the run or next to the file).
+        out: Directory to write into (default: the format's name, in the run or next to the file).
         force: Replace existing files.
     """
-    if to != "c":
-        raise UsageError("--to", "c", repr(to))
-    from gatewright.exchange.c import FILES, to_c
+    from gatewright.exchange.formats import FORMATS
+
+    if to not in FORMATS:
+        raise UsageError("--to", " or ".join(FORMATS), repr(to))
     from gatewright.files import model_file
     from gatewright.files.model_path import require_model_file
 
     path = require_model_file(run)
-    folder = path.parent / "c" if out is None else out
-    to_c(model_file.read(path), folder, overwrite=force)
-    say(f"wrote {' and '.join(str(folder / name) for name in FILES)}")
+    folder = path.parent / to if out is None else out
+    written = FORMATS[to].writer()(model_file.read(path), folder, overwrite=force)
+    say(f"wrote {' and '.join(map(str, written))}")
 
 
 @app.command

@@ -145,13 +145,16 @@ const gatewright_parts model_parts = {{
 """
 
 
-def to_c(file: ModelFile, folder: Path, *, overwrite: bool = False) -> None:
+def to_c(file: ModelFile, folder: Path, *, overwrite: bool = False) -> list[Path]:
     """Write a model as ``model.h`` and ``model.c``: static arrays, to the bit, and one struct that holds them.
 
     Args:
         file: the model.
         folder: where; made if need be.
         overwrite: whether files of these names may be replaced.
+
+    Returns:
+        Their paths.
 
     Raises:
         SpecError: if the model is a classifier or a tagger that the C library does not run whole.
@@ -163,9 +166,9 @@ def to_c(file: ModelFile, folder: Path, *, overwrite: bool = False) -> None:
     >>> spec = ModelSpec(SymbolEncoder(symbols=3, embedding_size=2), StackSpec(4), SymbolHead())
     >>> weights = {name: np.full(shape, 0.1, np.float32) for name, shape in spec.tensors().items()}
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     to_c(ModelFile(spec, weights, vocabulary=Vocabulary((UNKNOWN, "a", "b"))), Path(folder))
-    ...     sorted(path.name for path in Path(folder).iterdir())
-    ['model.c', 'model.h']
+    ...     written = to_c(ModelFile(spec, weights, vocabulary=Vocabulary((UNKNOWN, "a", "b"))), Path(folder))
+    >>> [path.name for path in written]
+    ['model.h', 'model.c']
     """
     c_classes.require_exportable(file.spec)
     there = [name for name in FILES if (folder / name).exists()]
@@ -179,6 +182,7 @@ def to_c(file: ModelFile, folder: Path, *, overwrite: bool = False) -> None:
     except OSError as error:
         got = f"{folder}: {reason(error, writing=True)}"
         raise GatewrightError("--out", "a directory that can be written", got) from None
+    return [folder / name for name in FILES]
 
 
 class _Input(NamedTuple):
