@@ -31,8 +31,8 @@ def convert(module: _Module, *, back: bool = False) -> tuple[_Module, list[str]]
     Left alone are subclasses (which may have a behaviour of their own), layers whose ``forward`` was replaced
     on the instance, and layers that are not registered as submodules, such as those in a plain list.
 
-    Tools that look for torch's own classes pass over ours: dynamic quantization, Opacus, ONNX exporters,
-    initialisers that ask ``isinstance(m, nn.LSTM)``.  Convert back before those.
+    Tools that look for torch's own classes pass over ours: dynamic quantization, initialisers that ask
+    ``isinstance(m, nn.LSTM)``.  Convert back before those.
 
     Args:
         module: the root of the tree; it may be an LSTM or a cell itself.
