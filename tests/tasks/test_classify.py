@@ -208,17 +208,22 @@ def test_the_loss_and_its_gradients_are_torchs(pooling: str, class_weights: str,
 
 
 def test_the_processes_of_a_training_share_a_batch() -> None:
+    """Whatever their number, also where it is greater than that of the sequences of a step."""
     data = data_of(digits(90, 3))
     model = KIND.build(data, KIND.resolve(Options(model=ModelOptions(hidden=5, dropout=0.0))))
-    settings = TrainingSettings.of(replace(KIND.defaults.training, batch=16))
+    settings = TrainingSettings.of(replace(KIND.defaults.training, batch=len(data.train) - 1))
+    shares = [Share(rank, world) for world in (1, 2, 3) for rank in range(world)]
     tasks = [
-        ClassifyTask(model, data, settings, NoiseSettings(0.0), share, torch.device("cpu"))
-        for share in (Share(0, 1), Share(0, 2), Share(1, 2))
+        ClassifyTask(model, data, settings, NoiseSettings(0.2, 0.3), share, torch.device("cpu"))
+        for share in shares
     ]
-    for step in range(tasks[0].steps_per_epoch + 1):
-        whole, *halves = (task.loss(model, step) for task in tasks)
-        assert whole.predictions == sum(half.predictions for half in halves)
-        assert whole.total.item() == pytest.approx(sum(half.total.item() for half in halves), rel=1e-5)
+    for step in range(3):  # of one sequence, the second one
+        losses = [task.loss(model, step) for task in tasks]
+        whole = losses[0]
+        for parts in (losses[1:3], losses[3:]):
+            assert whole.predictions == sum(part.predictions for part in parts)
+            assert whole.total.item() == pytest.approx(sum(part.total.item() for part in parts), rel=1e-5)
+            sum(part.total for part in parts).backward()
 
 
 def test_noise_is_on_observed_values_alone() -> None:

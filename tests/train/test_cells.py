@@ -6,6 +6,7 @@ import io
 import signal
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ from gatewright.nn.model import load
 from gatewright.runs.run import Run
 from gatewright.tasks.forecast.step_counters import LEAST_WIDTH
 from gatewright.tasks.options import DataOptions, ModelOptions, Options, TrainingOptions
+from gatewright.train import trainer
 from gatewright.train.launch import resume, train
 from tests.support.classified import digits
 from tests.support.tagged import walks
@@ -120,8 +122,9 @@ def test_processes_draw_other_masks_and_the_same_again(tmp_path: Path, monkeypat
     monkeypatch.setattr(variant, "new_seed", seen)
     monkeypatch.setattr(Accelerator, "num_processes", property(lambda _: 2))
     # The other process takes no part here: this one counts for both.
-    monkeypatch.setattr(Accelerator, "reduce", lambda _, tensor, __: tensor)
-    monkeypatch.setattr(Accelerator, "gather", lambda _, tensor: torch.cat([tensor, tensor]))
+    monkeypatch.setattr(trainer, "Sum", lambda values: SimpleNamespace(wait=lambda: values))
+    monkeypatch.setattr(trainer, "gathered", lambda tensor: [tensor, tensor])
+    monkeypatch.setattr(trainer, "of_the_first", lambda score: score)
     of_ranks = []
     for rank in (0, 1):
         monkeypatch.setattr(Accelerator, "process_index", property(lambda _, rank=rank: rank))

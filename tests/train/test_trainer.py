@@ -109,6 +109,9 @@ def test_the_order_of_windows_takes_each_once_an_epoch(tmp_path):
     ]
     assert sorted(epochs[0]) == sorted(epochs[1]) == sorted(set(epochs[0]))
     assert list(epochs[0]) != list(epochs[1])
+    without = ForecastTask(model, data, 8, 0, Share(0, 9), torch.device("cpu"))  # a window of the eight
+    assert without.loss(model, 0).predictions == 0
+    assert without.loss(model, 0).total.item() == 0
 
 
 def forecaster(tmp_path: Path, **model) -> ForecastTask:
@@ -224,9 +227,9 @@ def test_two_processes_of_torchrun_learn_what_one_does(tmp_path):
         learned_the_same(folder / "one", folder / "two")
 
 
-def test_the_batch_must_be_shared_out_evenly(monkeypatch, tmp_path):
-    monkeypatch.setattr(Accelerator, "num_processes", property(lambda _: 3))
-    with pytest.raises(GatewrightError, match=r"--batch: expected a multiple of the 3 processes, got 64"):
+def test_each_process_has_a_row_of_a_whole_batch(monkeypatch, tmp_path):
+    monkeypatch.setattr(Accelerator, "num_processes", property(lambda _: 65))
+    with pytest.raises(GatewrightError, match=r"--batch: expected at least the number of processes, 65, got 64"):
         train(write_table(tmp_path / "load.csv"), console=quiet())
 
 

@@ -47,6 +47,10 @@ class Share(NamedTuple):
         return slice(self.rank * batch // self.world, (self.rank + 1) * batch // self.world)
 
 
+#: The share of the only process.
+ALONE = Share(0, 1)
+
+
 @dataclass(frozen=True)
 class SamplePaths:
     """Sample paths that are wanted of a forecaster.

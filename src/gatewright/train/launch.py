@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from accelerate.accelerator import Accelerator
+from accelerate.utils.dataclasses import DistributedDataParallelKwargs
 from accelerate.utils.operations import broadcast_object_list
 from rich.console import Console
 
@@ -34,6 +35,9 @@ from gatewright.train.memory import within_memory
 from gatewright.train.progress import Display
 from gatewright.train.refit import forget_refit, refit, without_refit
 from gatewright.train.trainer import Loop
+
+#: How processes exchange gradients: those of a large layer while the backward pass of the one below it runs.
+_EXCHANGE = DistributedDataParallelKwargs(broadcast_buffers=False, gradient_as_bucket_view=True, bucket_cap_mb=4)
 
 
 @contextlib.contextmanager
@@ -208,7 +212,8 @@ def _lengthened(kind: Kind[Any], own: Options, changes: Options) -> Options:
 
 def _accelerator(settings: TrainingSettings) -> Accelerator:
     # Without an accelerator the CPU has to be asked for, or several processes would not find each other.
-    accelerator = Accelerator(cpu=settings.device == "cpu" or not torch.accelerator.is_available())
+    on_cpu = settings.device == "cpu" or not torch.accelerator.is_available()
+    accelerator = Accelerator(cpu=on_cpu, kwargs_handlers=[_EXCHANGE])
     if settings.device not in ("auto", accelerator.device.type):
         raise GatewrightError(
             "--device", f"a device of this machine, such as {accelerator.device.type}", settings.device
@@ -216,10 +221,9 @@ def _accelerator(settings: TrainingSettings) -> Accelerator:
     if settings.compute != "full" and accelerator.device.type != "cpu":
         got = f"{settings.precision} on {accelerator.device.type}; --device cpu has it"
         raise GatewrightError("--precision", "float32 on other devices than the CPU", got)
-    if settings.batch % accelerator.num_processes:
-        raise GatewrightError(
-            "--batch", f"a multiple of the {accelerator.num_processes} processes", str(settings.batch)
-        )
+    if settings.batch < accelerator.num_processes:
+        expected = f"at least the number of processes, {accelerator.num_processes}"
+        raise GatewrightError("--batch", expected, str(settings.batch))
     return accelerator
 
 

@@ -22,8 +22,23 @@ def error(task: Task, step: int, what: str, value: float, last_good: int) -> Non
         last_good: step of the last checkpoint.
     """
     places = [f"{value}", *_weights(task.model), *_first(task, step), *_gradients(task.model)]
-    hint = f"the last good checkpoint, of step {last_good}, is kept; a lower --lr or --clip may help"
-    return NonFiniteError(f"{what} at step {step + 1}", "a finite number", "; ".join([*places, hint]))
+    return NonFiniteError(f"{what} at step {step + 1}", "a finite number", "; ".join([*places, _hint(last_good)]))
+
+
+def elsewhere(step: int, value: float, last_good: int) -> NonFiniteError:
+    """Return the error of a process whose own rows of a step are finite, while those of another one are not.
+
+    Args:
+        step: the step, counted from 0.
+        value: the loss over all processes.
+        last_good: step of the last checkpoint.
+    """
+    got = f"{value}, from another process, whose error says where; {_hint(last_good)}"
+    return NonFiniteError(f"loss at step {step + 1}", "a finite number", got)
+
+
+def _hint(last_good: int) -> str:
+    return f"the last good checkpoint, of step {last_good}, is kept; a lower --lr or --clip may help"
 
 
 def _weights(model: torch.nn.Module) -> list[str]:

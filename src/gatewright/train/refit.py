@@ -66,9 +66,10 @@ class RefitLoop(Loop):
 
     def _validate(self) -> None:
         """Keep the model after the last step, then a checkpoint: there is nothing to validate on."""
-        if self.progress.step == self.last and self._accelerator.is_main_process:
-            best = model_file.read(self._run.best)
-            model_file.write(self._run.model, self._task.refitted(best))
+        if self.progress.step == self.last:
+            file = self._task.refitted(model_file.read(self._run.best))  # all processes compute it
+            if self._accelerator.is_main_process:
+                model_file.write(self._run.model, file)
         self._save()
 
     def _open_tensorboard(self) -> None:
@@ -111,6 +112,7 @@ def refit(
         return True
     if accelerator.is_main_process and not run.best.exists():
         model_file.write(run.best, model_file.read(run.model))
+    accelerator.wait_for_everyone()  # all of them read it
     for callback in callbacks:
         how = f"{steps} step{'s' * (steps > 1)}" if steps else "as it starts, since step 0 is the best"
         callback.note(

@@ -22,7 +22,8 @@ from gatewright.nn.initial_state import tensors_of
 from gatewright.nn.model import State
 from gatewright.runs.run import Run
 from gatewright.spec import StackSpec
-from gatewright.tasks.base import Share, Task
+from gatewright.tasks.base import Loss, Share, Task
+from gatewright.tasks.processes import Sum, gathered, of_the_first
 from gatewright.tasks.settings import TrainingSettings
 from gatewright.train import checkpoint, nonfinite
 from gatewright.train.callback import Callback
@@ -138,7 +139,7 @@ class Loop:
     def _take_steps(self) -> None:
         progress = self.progress
         self._task.model.train()
-        with _stop_on_signals() as stop_requested:
+        with _stop_on_signals(again=self._share.world == 1) as stop_requested:
             if progress.step == 0:
                 self._begin()
             while progress.step < self.last and not progress.finished:
@@ -180,25 +181,13 @@ class Loop:
 
     def _step(self, stop: bool) -> tuple[float, bool]:
         """Take one optimizer step; return its loss and whether any process was asked to stop."""
-        step, world = self.progress.step, self._share.world
+        step = self.progress.step
         began = time.perf_counter()
         self._seed(step)
         rate = learning_rate(step, self.total, self._settings)
         set_rate(self._optimizer, rate)
-        total, count = self._task.loss(self._model, step)
-        if world > 1:
-            ours = torch.tensor([count, int(stop)], device=self._accelerator.device)
-            count, stops = self._accelerator.reduce(ours, "sum").tolist()
-            stop = stops > 0
-        loss = total * (world / count)  # gradients are averaged over processes
-        value = float(loss.detach())
-        if not math.isfinite(value):
-            raise nonfinite.error(self._task, step, "loss", value, self._saved_step)
-        self._optimizer.zero_grad()
-        if self._alone:
-            loss.backward()
-        else:
-            self._accelerator.backward(loss)
+        loss = self._task.loss(self._model, step)
+        value, stop = (self._backward_of_all if self._share.world > 1 else self._backward)(loss, stop)
         norm = self._clip()
         if not math.isfinite(norm):
             raise nonfinite.error(self._task, step, "gradient norm", norm, self._saved_step)
@@ -206,6 +195,41 @@ class Loop:
         self.progress.step += 1
         self.progress.seconds += time.perf_counter() - began
         return value, stop
+
+    def _backward(self, loss: Loss, stop: bool) -> tuple[float, bool]:
+        """Compute the gradients of the mean loss; return it."""
+        mean = loss.total * (1 / loss.predictions)
+        value = float(mean.detach())
+        if not math.isfinite(value):
+            raise nonfinite.error(self._task, self.progress.step, "loss", value, self._saved_step)
+        self._optimizer.zero_grad()
+        if self._alone:
+            mean.backward()
+        else:
+            self._accelerator.backward(mean)
+        return value, stop
+
+    def _backward_of_all(self, loss: Loss, stop: bool) -> tuple[float, bool]:
+        """Compute the gradients of the mean loss over all processes; return it, and whether any is to stop.
+
+        How much all of them predict is added up during the backward pass, and divides the gradients after it: a
+        step has one moment at which processes wait for each other, the end of its backward pass.
+        """
+        total, step, batch = loss.total, self.progress.step, self._task.batch
+        sums = Sum([float(total.detach()), loss.predictions, int(stop)])
+        self._optimizer.zero_grad()
+        self._accelerator.backward(total * (self._share.world / batch))  # gradients are averaged over processes
+        every_total, count, stops = sums.wait()
+        value = every_total / count
+        if not math.isfinite(value):
+            self._optimizer.zero_grad()
+            if math.isfinite(float(total.detach())):
+                raise nonfinite.elsewhere(step, value, self._saved_step)
+            raise nonfinite.error(self._task, step, "loss", value, self._saved_step)
+        for parameter in self._parameters:
+            if parameter.grad is not None:
+                parameter.grad.mul_(batch / count)
+        return value, stops > 0
 
     def _clip(self) -> float:
         """Clip the gradients, and return their norm before."""
@@ -258,6 +282,8 @@ class Loop:
         """Score the validation part; keep the model if it is the best, and a checkpoint."""
         progress = self.progress
         score = self._task.validate()
+        if self._share.world > 1:
+            score = of_the_first(score)  # all have to decide the same
         if not math.isfinite(score):
             raise nonfinite.error(self._task, progress.step - 1, "validation loss", score, self._saved_step)
         better = score < progress.best
@@ -302,8 +328,8 @@ class Loop:
             return {}
         parts = tensors_of(state)
         if self._share.world > 1:
-            gathered = [self._accelerator.gather(part.transpose(0, 1).contiguous()) for part in parts]
-            parts = [part.transpose(0, 1) for part in gathered]
+            every = [gathered(part.transpose(0, 1).contiguous()) for part in parts]
+            parts = [torch.cat(rows).transpose(0, 1) for rows in every]
         return dict(zip(_names(self._task.model.spec.lstm), parts, strict=True))
 
     def _own(self, carried: dict[str, Tensor]) -> State | None:
@@ -336,8 +362,13 @@ def _names(stack: StackSpec) -> tuple[str, ...]:
 
 
 @contextmanager
-def _stop_on_signals() -> Iterator[Callable[[], bool]]:
-    """Let Ctrl-C and SIGTERM end the loop after the step at hand; a second Ctrl-C ends it at once."""
+def _stop_on_signals(again: bool) -> Iterator[Callable[[], bool]]:
+    """Let Ctrl-C and SIGTERM end the loop after the step at hand.
+
+    Args:
+        again: whether a second one ends it at once.  Of several processes each may get one from the terminal and
+            another one from the launcher, which kills them if they take too long.
+    """
     stopped = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield stopped.is_set
@@ -347,7 +378,8 @@ def _stop_on_signals() -> Iterator[Callable[[], bool]]:
 
     def ask(number: int, _: object) -> None:
         stopped.set()
-        signal.signal(number, before[number])
+        if again:
+            signal.signal(number, before[number])
 
     for number in before:
         signal.signal(number, ask)

@@ -18,7 +18,7 @@ def padded(
 ) -> tuple[Tensor, Tensor | None]:
     """Return some sequences as (T, B, D) with zeros behind their ends, and their lengths on the CPU.
 
-    The lengths are None where all are equal.
+    The lengths are None where all are equal.  No sequences have one step: (1, 0, D).
 
     >>> padded([np.ones((2, 1), "f4"), np.ones((1, 1), "f4")], [0, 1], torch.device("cpu"))[0][..., 0]
     tensor([[1., 1.],
@@ -26,6 +26,8 @@ def padded(
     """
     rows = [encoded[number] for number in numbers]
     lengths = [len(row) for row in rows]
+    if not rows:
+        return torch.zeros(1, 0, encoded[0].shape[1]).to(device), None
     x = np.zeros((max(lengths), len(rows), rows[0].shape[1]), np.float32)
     for place, row in enumerate(rows):
         x[: len(row), place] = row

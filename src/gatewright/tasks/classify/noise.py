@@ -52,16 +52,27 @@ class Noise:
         shift = np.float32(settings.shift) * spread_of_means(rows, encoder, labels)
         return cls(settings.noise, encoder, shift if shift.any() else None)
 
-    def on(self, x: Tensor, seed: tuple[int, ...]) -> Tensor:
-        """Return rows (T, B, D) with noise on the values that were observed."""
+    def on(
+        self, x: Tensor, seed: tuple[int, ...], whole: tuple[int, int] | None = None, rows: slice = slice(None)
+    ) -> Tensor:
+        """Return rows with noise on the values that were observed.
+
+        Args:
+            x: of the batch of a step, this process's rows (T, B, D).
+            seed: of the step.
+            whole: steps and rows of the batch of all processes, from which the noise is drawn: that of a row does
+                not depend on the number of processes.  None for those of ``x``.
+            rows: which rows of that batch these are.
+        """
         if not self.scale and self.shift is None:
             return x
         columns, missing = len(self.encoder.columns), self.encoder.missing
+        steps, count = whole or tuple(x.shape[:2])
         noise = np.zeros((*x.shape[:2], columns), np.float32)
         if self.scale:
-            noise += self.scale * _drawn(_OF_NOISE, seed, noise.shape)
+            noise += self.scale * _drawn(_OF_NOISE, seed, (steps, count, columns))[: len(x), rows]
         if self.shift is not None:
-            noise += self.shift * _drawn(_OF_SHIFTS, seed, noise.shape[1:])
+            noise += self.shift * _drawn(_OF_SHIFTS, seed, (count, columns))[rows]
         for _, place in self.encoder.category_places():
             noise[..., place] = 0.0
         added = torch.from_numpy(noise).to(x.device)

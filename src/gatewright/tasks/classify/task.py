@@ -23,6 +23,7 @@ from gatewright.tasks.classify.dataset import ClassData, LabelledData
 from gatewright.tasks.classify.encoding import encode
 from gatewright.tasks.classify.noise import Noise
 from gatewright.tasks.classify.predict import scores
+from gatewright.tasks.processes import computed
 from gatewright.tasks.settings import NoiseSettings, TrainingSettings
 from gatewright.tasks.unknown_categories import UnknownCategories
 
@@ -66,10 +67,7 @@ class SequenceBatches:
         if epoch != self._epoch:
             self._order = np.random.default_rng((self._seed, epoch)).permutation(len(self._train))
             self._epoch = epoch
-        numbers = self._order[place * self.batch : (place + 1) * self.batch]
-        if len(numbers) < self._share.world:  # no process may be without a sequence
-            numbers = np.resize(numbers, self._share.world)
-        return numbers
+        return self._order[place * self.batch : (place + 1) * self.batch]
 
     def _own(self, step: int) -> NDArray[np.int64]:
         """Return the numbers of this process's sequences of a step."""
@@ -79,9 +77,11 @@ class SequenceBatches:
     def _batch(self, step: int) -> tuple[NDArray[np.int64], Tensor, Tensor | None]:
         """Return the numbers of this process's sequences at a step, their rows (T, B, D), and their lengths."""
         every = self._numbers(step)
-        numbers = every[self._share.of(len(every))]
+        rows = self._share.of(len(every))
+        numbers = every[rows]
         x, lengths = padded(self._train, numbers, self._device)
-        x = self._noise.on(x, (self._seed, step, self._share.rank))
+        longest = max(len(self._train[number]) for number in every)
+        x = self._noise.on(x, (self._seed, step, 0), (longest, len(every)), rows)
         self._unknown.hide(x, step, len(every))
         return numbers, x, lengths
 
@@ -162,8 +162,12 @@ class ClassifyTask(SequenceBatches):
 
     def validate(self) -> float:
         """Return the mean cross-entropy of the validation part, in nats a sequence, without weights."""
-        found = torch.from_numpy(scores(self.model, self._valid))
+        found = computed(self._share, np.arange(len(self._valid)), self._valid_scores)
         return float(F.cross_entropy(found, torch.from_numpy(self._valid_labels)))
+
+    def _valid_scores(self, numbers: NDArray[np.int64]) -> Tensor:
+        """Return the scores of some sequences of the validation part, (numbers, classes)."""
+        return torch.from_numpy(scores(self.model, [self._valid[number] for number in numbers]))
 
 
 def encoded(model: Model, data: LabelledData, part: Sequences) -> list[NDArray[np.float32]]:

@@ -24,10 +24,12 @@ from torch import Tensor
 
 from gatewright.nn.model import Model
 from gatewright.spec import QuantileHead, SeriesEncoder, StackSpec
+from gatewright.tasks.base import ALONE, Share
 from gatewright.tasks.forecast import clock_weights
 from gatewright.tasks.forecast.distribution_fit import counts_of, lacking, scaler_numbers
 from gatewright.tasks.forecast.start import summary
 from gatewright.tasks.forecast.windows import Windows, absolute
+from gatewright.tasks.processes import computed
 
 #: The rates of decay, as powers of the slowest.
 POWERS = (1, 4, 16)
@@ -59,11 +61,14 @@ class FirstSteps:
         origins: of the training windows.
         settled: number of steps after which a forecast has all that it needs: half a window, or more of a model
             with a long season.
+        share: which part of the windows that the head's weights are fitted to is this process's.
     """
 
-    def __init__(self, model: Model, windows: Windows, origins: NDArray[np.int64], settled: int) -> None:
+    def __init__(
+        self, model: Model, windows: Windows, origins: NDArray[np.int64], settled: int, share: Share = ALONE
+    ) -> None:
         assert isinstance(model.spec.encoder, SeriesEncoder)
-        self._model, self._windows = model, windows
+        self._model, self._windows, self._share = model, windows, share
         every = -(-len(origins) // FITTED_WINDOWS)
         self._origins = origins[::every]
         self._context = model.spec.encoder.context
@@ -164,19 +169,9 @@ class FirstSteps:
         model, head = self._model, self._model.spec.head
         assert isinstance(head, QuantileHead)
         rows = torch.tensor(steps, device=model.head.weight.device) - 1
-        training = model.training
-        model.eval()
-        forecasts, targets = [], []
-        for first in range(0, len(self._origins), 64):
-            inputs, level, target, differences, _ = self._windows.batch(
-                self._origins[first : first + 64], self._context
-            )
-            forecast = absolute(model, model(inputs, differences=differences).y[rows], level[rows])
-            forecasts.append(forecast.cpu())
-            targets.append(target[rows].cpu())
-        model.train(training)
+        found = computed(self._share, self._origins, lambda origins: self._outputs_and_targets(origins, rows))
         # (steps, windows, horizon, targets), NaN where missing, and one more axis of the outputs.
-        came, outputs = torch.cat(targets, dim=1), torch.cat(forecasts, dim=1)
+        came, outputs = found[..., -1].transpose(0, 1).contiguous(), found[..., :-1].transpose(0, 1).contiguous()
         if head.family is not None:
             assert model.scaler is not None
             scale, mean = scaler_numbers(model.scaler.scale, model.scaler.mean, came.shape[-1])
@@ -189,6 +184,18 @@ class FirstSteps:
             for step in every
         ]
         return torch.nan_to_num(torch.stack(offsets).flatten(1))
+
+    def _outputs_and_targets(self, origins: NDArray[np.int64], rows: Tensor) -> Tensor:
+        """Return the outputs at some steps, and what came: (windows, steps, horizon, targets, outputs + 1)."""
+        model, found = self._model, []
+        training = model.training
+        model.eval()
+        for first in range(0, len(origins), 64):
+            inputs, level, target, differences, _ = self._windows.batch(origins[first : first + 64], self._context)
+            forecast = absolute(model, model(inputs, differences=differences).y[rows], level[rows])
+            found.append(torch.cat([forecast, target[rows].unsqueeze(-1)], dim=-1).transpose(0, 1).cpu())
+        model.train(training)
+        return torch.cat(found)
 
 
 def _learn_before(parameter: Tensor, blocks: int, row: int, column: int | None = None, first: int = 0) -> None:

@@ -44,6 +44,7 @@ from gatewright.tasks.forecast.windows import (
     predict_scaled,
     scaled_quantiles,
 )
+from gatewright.tasks.processes import computed
 from gatewright.tasks.settings import LossSettings
 from gatewright.tasks.unknown_categories import UnknownCategories
 
@@ -115,7 +116,8 @@ class ForecastTask:
         rows = np.searchsorted(self._valid, self._windows.starts[1:])
         valid_rows = np.split(self._valid, rows)
         self._independent, self._recency = independent(valid_rows, head.horizon), recency(valid_rows)
-        self._first_steps = FirstSteps(model, self._windows, self._train, encoder.context - self._supervised)
+        settled = encoder.context - self._supervised
+        self._first_steps = FirstSteps(model, self._windows, self._train, settled, share)
         self.starts_ready = start_from == "data"
         self._start: DataStart | None = None
         if self.starts_ready and model.is_new:
@@ -197,11 +199,17 @@ class ForecastTask:
     def validate(self) -> float:
         """Fit the first steps, and return the mean loss of the forecasts in the validation part."""
         self._first_steps.fit()
-        forecast, _ = predict_scaled(self.model, self._windows, self._valid)
-        target = self._windows.batch(self._valid).target.cpu()
-        self._validated = forecast, target[0].double().numpy()
-        loss = self._loss(forecast[None], target, self._valid)
+        found = computed(self._share, self._valid, self._outputs_and_targets)
+        forecast, target = found[..., :-1].contiguous(), found[..., -1].contiguous()
+        self._validated = forecast, target.double().numpy()
+        loss = self._loss(forecast[None], target[None], self._valid)
         return float(loss.total) / loss.predictions
+
+    def _outputs_and_targets(self, origins: NDArray[np.int64]) -> Tensor:
+        """Return the outputs for windows and, last, what came: (windows, horizon, targets, outputs + 1)."""
+        forecast, _ = predict_scaled(self.model, self._windows, origins)
+        target = self._windows.batch(origins).target[0].cpu()
+        return torch.cat([forecast, target.unsqueeze(-1)], dim=-1)
 
     def measures(self, score: float) -> dict[str, float | None]:  # noqa: ARG002
         """Return no other measures."""
@@ -244,7 +252,7 @@ class ForecastTask:
 
     def _widths(self, model: Model) -> NDArray[np.float64]:
         """Return the widths of the outermost intervals in the validation part, (windows, horizon, targets)."""
-        outputs, _ = predict_scaled(model, self._windows, self._learned)
+        outputs = computed(self._share, self._learned, lambda rows: predict_scaled(model, self._windows, rows)[0])
         quantiles = scaled_quantiles(model, outputs)
         widths: NDArray[np.float64] = quantiles[..., -1] - quantiles[..., 0]
         return widths

@@ -120,7 +120,7 @@ class LanguageTask:
 
     def validate(self) -> float:
         """Nats a symbol over the validation part."""
-        return score(self.model, self._valid)
+        return score(self.model, self._valid, share=self._share)
 
     def measures(self, score: float) -> dict[str, float | None]:
         """Return bits per byte and perplexity of a validation."""

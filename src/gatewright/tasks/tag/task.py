@@ -8,6 +8,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
+from torch import Tensor
 
 from gatewright.data.labels import UNLABELLED
 from gatewright.errors import GatewrightError
@@ -22,6 +23,7 @@ from gatewright.tasks.classify.task import (
     summary_of_columns,
     summary_of_parts,
 )
+from gatewright.tasks.processes import divides, gathered
 from gatewright.tasks.settings import TrainingSettings
 from gatewright.tasks.tag.dataset import PieceSettings, TagData
 from gatewright.tasks.tag.predict import step_scores
@@ -94,8 +96,19 @@ class TagTask(SequenceBatches):
 
     def validate(self) -> float:
         """Return the mean cross-entropy of the validation part, in nats a step with a label, without weights."""
-        found = torch.from_numpy(np.concatenate(step_scores(self.model, self._valid)))
+        found = self._valid_scores()
         return float(F.cross_entropy(found, torch.from_numpy(self._valid_labels), ignore_index=UNLABELLED))
+
+    def _valid_scores(self) -> Tensor:
+        """Return the scores of all steps of the validation part (steps, classes), in turn from the processes."""
+        valid, (rank, world) = self._valid, self._share
+        if not divides(self._share, len(valid)):
+            return torch.from_numpy(np.concatenate(step_scores(self.model, valid)))
+        own = torch.from_numpy(np.concatenate(step_scores(self.model, valid[rank::world])))
+        scores = [own] * len(valid)
+        for other, part in enumerate(gathered(own)):
+            scores[other::world] = part.split([len(each) for each in valid[other::world]])
+        return torch.cat(scores)
 
 
 def pieces(labels: tuple[Numbers, ...], context: int) -> list[Piece]:
