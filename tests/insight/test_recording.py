@@ -441,19 +441,3 @@ def test_its_layers_have_the_names_of_the_record_that_a_call_returns(bidirection
         assert (ours.reverse is None) == (theirs.reverse is None) == (not bidirectional)
     with pytest.raises(AttributeError, match="'Layer' object has no attribute 'forget'"):
         _ = recording.layers[0].forget
-
-
-def test_a_module_of_the_caller_says_which_layer_to_look_at() -> None:
-    class Tagger(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.parts = torch.nn.ModuleDict({"encoder": LSTM(3, 4), "head": torch.nn.Linear(4, 2)})
-
-    model, x = Tagger(), torch.ones(5, 1, 3)
-    with pytest.raises(
-        GatewrightError, match=r"Tagger; look at a layer inside it, model.get_submodule\('parts.enc"
-    ):
-        look(model, x)
-    assert look(model.get_submodule("parts.encoder"), x).layers[0].cell.shape == (5, 1, 4)
-    with pytest.raises(GatewrightError, match=r"Sequential; gatewright.convert replaces torch's layers"):
-        look(torch.nn.Sequential(torch.nn.LSTM(3, 4)), x)

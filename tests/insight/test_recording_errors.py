@@ -35,7 +35,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections is not sup
         ({"start": -1}, "start: expected a whole number of at least 0, got -1"),
         ({"steps": 0}, "steps: expected a whole number of at least 1, got 0"),
         ({"steps": 2.0}, "steps: expected a whole number of at least 1, got 2.0"),
-        ({"model": torch.nn.LSTM(D, H)}, "model: expected a run, .*torch.nn.modules.rnn.LSTM; gatewright.convert"),
+        ({"model": torch.nn.GRU(D, H)}, "module: expected a module that holds .*torch.nn.modules.rnn.GRU"),
         ({"model": 3}, "model: expected a run, a gatewright.Model or a gatewright.LSTM, got a builtins.int"),
     ],
 )

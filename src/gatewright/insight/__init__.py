@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from gatewright.insight.intervention import intervene as intervene
     from gatewright.insight.ledger import Ledger as Ledger
     from gatewright.insight.ledger import Lifetime as Lifetime
+    from gatewright.insight.modules.recording import ModuleRecording as ModuleRecording
     from gatewright.insight.recorder import look as look
     from gatewright.insight.recording import Recording as Recording
 
@@ -21,6 +22,7 @@ _HOMES = {
     "Difference": "difference",
     "Ledger": "ledger",
     "Lifetime": "ledger",
+    "ModuleRecording": "modules.recording",
     "Recording": "recording",
     "diagnose": "diagnosis",
     "intervene": "intervention",

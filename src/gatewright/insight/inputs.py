@@ -69,6 +69,19 @@ def require_whole_model_arguments(state: Any, title: Any) -> None:
     _require_title(title)
 
 
+def require_module_arguments(state: Any, start: Any, steps: Any, title: Any) -> None:
+    """Raise unless arguments suit a caller's module.
+
+    Raises:
+        GatewrightError: if there is a state, a first step or a number of steps, or the title is no text.
+    """
+    for name, value, unset in (("state", state, None), ("start", start, 0), ("steps", steps, None)):
+        if value is not unset and value != unset:
+            expected = "none for a module, whose inputs say what it reads"
+            raise GatewrightError(name, expected, repr(value)[:80])
+    _require_title(title)
+
+
 def _require_title(title: Any) -> None:
     if not isinstance(title, str):
         raise GatewrightError("title", "a text", repr(title)[:80])
@@ -149,7 +162,7 @@ def _of_numbers(lstm: LSTM, data: Any, state: State | None, span: slice, title: 
         edits=(),
         data=LayersMetadata(),
     )
-    return InputBatch(about, x, steps, state=_states(lstm, x, state))
+    return InputBatch(about, x, steps, state=states_of(lstm, x, state))
 
 
 def _time_first(lstm: LSTM, data: Any) -> tuple[Tensor, Tensor]:
@@ -169,7 +182,7 @@ def _time_first(lstm: LSTM, data: Any) -> tuple[Tensor, Tensor]:
     return x, torch.full(x.shape[1:2], len(x) if x.dim() else 0, device="cpu")
 
 
-def _states(lstm: LSTM, x: Tensor, state: Any) -> State | None:
+def states_of(lstm: LSTM, x: Tensor, state: Any) -> State | None:
     """Return the initial states as (L*S, B, ...), also from those of unbatched input, which have no B."""
     if state is None:
         return None

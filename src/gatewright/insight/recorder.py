@@ -2,32 +2,25 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol, TypedDict, runtime_checkable
+from typing import Any, Protocol, TypedDict, overload, runtime_checkable
 
 import torch
-from torch import Tensor
-from torch.nn.utils.rnn import pack_padded_sequence
 
-from gatewright import equations
-from gatewright.equations.record import FIELDS
 from gatewright.errors import GatewrightError
-from gatewright.insight.inputs import gather, of_run, require_whole_model_arguments
-from gatewright.insight.layers import Layer
-from gatewright.insight.output import with_normal
+from gatewright.insight.inputs import gather, of_run, require_module_arguments, require_whole_model_arguments
+from gatewright.insight.modules.recording import ModuleRecording
+from gatewright.insight.modules.run import look_at_module
+from gatewright.insight.passes import Pass, array_of, arrays_of_layer, forward
 from gatewright.insight.recording import Recording
-from gatewright.nn import LSTM, Record
+from gatewright.nn import LSTM, convert
 from gatewright.nn.model import Model, State
-from gatewright.nn.record import LayerRecord
 from gatewright.runs.run import Run
-from gatewright.spec.cell import CellSpec, LayerWeights
+from gatewright.spec.cell import CellSpec
 from gatewright.tasks import registry
 from gatewright.tasks.inputs import InputBatch
-
-#: A pass of an LSTM over (T, B, D) with lengths and initial states, which returns its record.
-Pass = Callable[[LSTM, Tensor, Any, State | None], Record]
 
 
 @runtime_checkable
@@ -47,45 +40,73 @@ class Reading(TypedDict, total=False):
     title: str
 
 
+@overload
 def look(
-    model: Model | LSTM | Run | str | Path | Looking,
+    model: Model | LSTM | torch.nn.LSTM | Run | str | Path | Looking,
     data: Any = None,
     *,
     state: State | None = None,
     start: int = 0,
     steps: int | None = None,
     title: str = "",
-) -> Recording:
+) -> Recording: ...
+
+
+@overload
+def look(model: torch.nn.Module, data: Any, *, title: str = "") -> ModuleRecording: ...
+
+
+def look(
+    model: Any,
+    data: Any = None,
+    *,
+    state: State | None = None,
+    start: int = 0,
+    steps: int | None = None,
+    title: str = "",
+) -> Recording | ModuleRecording:
     """Run a model over data in evaluation mode and return a recording of every gate and state.
 
     A model reads its data in one pass from zero states, as a `gatewright.Stream` does.  The gates are the record
     of the fast path itself, in the same memory, so that a recording costs next to nothing.
 
+    Any other `torch.nn.Module` that holds LSTMs or LSTM cells, of torch or of Gatewright, is run as a copy: the
+    module keeps its parameters, buffers, mode and random numbers.  Layers of torch run as Gatewright's, with the
+    same weights.
+
     Args:
-        model: a run or its directory, a fitted estimator (`gatewright.load`), its ``model_``, or a
-            `gatewright.LSTM`.
+        model: a run or its directory, a fitted estimator (`gatewright.load`), its ``model_``, a
+            `gatewright.LSTM` or a `torch.nn.LSTM`; or a module that holds some of these.
         data: the data.  For a forecaster the path of a table (or a `gatewright.data.table.Table`, if a column
             names its series and there is no run that says which); for a language model a text, or the `Path` of
             one; for bare layers numbers as they read them, or a `PackedSequence`.  None, for a run: the test part
-            of its data, with a context before it.
+            of its data, with a context before it.  For a module what it reads: a tuple of positional arguments,
+            a dict of keyword arguments, or one argument of any other type.
         state: initial states (h_0, c_0) of bare layers; zeros if None.  A run or a whole model starts from zeros
-            and takes no state.
-        start: first step (row, character) that is read.
-        steps: maximum number of steps; all if None.
+            and takes no state; a module reads its states with its inputs.
+        start: first step (row, character) that is read; not for a module.
+        steps: maximum number of steps; all if None; not for a module.
         title: title of the recording; the name of the run or file if empty.
 
     Returns:
-        The recording.  A table's series are rows of its batch.
+        The recording.  A table's series are rows of its batch.  Of a module that holds LSTMs a
+        `gatewright.insight.ModuleRecording`.
 
     Raises:
         GatewrightError: if there is no such run, its source has changed, the data does not fit the model or is
-            empty, or a gate is not finite.
+            empty, or a gate is not finite; if a module has no LSTM, calls none, or has one that cannot be
+            recorded.
 
     >>> recording = look(LSTM(3, 4, num_layers=2), torch.ones(6, 1, 3))
     >>> ledger = recording.ledger(layer=1, t=5)
     >>> bool(abs(ledger.total - ledger.cell).max() < 1e-6)
     True
     """
+    if isinstance(model, torch.nn.Module) and not isinstance(model, Model | LSTM | Looking):
+        if type(model) is not torch.nn.LSTM or "forward" in vars(model):
+            require_module_arguments(state, start, steps, title)
+            return look_at_module(model, data, title)
+        model = convert(copy.deepcopy(model))[0]
     opened, batch = prepare(model, data, state=state, start=start, steps=steps, title=title)
     return record(opened, batch)
 
@@ -119,13 +140,9 @@ def prepare(
 
 
 def _hint(model: Any) -> str:
-    """Return a hint at the layers inside a caller's module that `look` accepts, or an empty text."""
-    modules = list(model.named_modules()) if isinstance(model, torch.nn.Module) else []
-    names = [name for name, module in modules if isinstance(module, LSTM)]
-    if names:
-        return f"; look at a layer inside it, model.get_submodule({names[0]!r}), with the input of that layer"
-    if any(isinstance(module, torch.nn.LSTM) for _, module in modules):
-        return "; gatewright.convert replaces torch's layers with ours"
+    """Return what to do with a caller's module, or an empty text."""
+    if isinstance(model, torch.nn.Module):
+        return "; look at it, and call what_if of the recording"
     return ""
 
 
@@ -160,47 +177,15 @@ def record(model: Model | LSTM, batch: InputBatch, run: Pass | None = None) -> R
     about = dataclasses.replace(batch.about, cell=cell, residual=lstm.residual)
     return Recording(
         about,
-        tuple(_layer(lstm, number, layer) for number, layer in enumerate(result.layers)),
+        tuple(arrays_of_layer(lstm, number, layer) for number, layer in enumerate(result.layers)),
         batch.lengths,
-        _array(x),
-        _array(predictions),
+        array_of(x),
+        array_of(predictions),
         targets=batch.targets,
         columns=batch.columns,
         times=batch.times,
-        symbols=None if batch.x.is_floating_point() else _array(batch.x),
-        readout_weight=None if head is None else _array(head.weight),
-        readout_bias=None if head is None else _array(head.bias),
+        symbols=None if batch.x.is_floating_point() else array_of(batch.x),
+        readout_weight=None if head is None else array_of(head.weight),
+        readout_bias=None if head is None else array_of(head.bias),
         model=model,
     )
-
-
-def forward(lstm: LSTM, x: Tensor, lengths: Any, state: State | None) -> Record:
-    """Run the layers over (T, B, D) by their fast path, rows of unequal length as a packed sequence."""
-    if (lengths == len(x)).all():
-        if lstm.batch_first:
-            x = x.transpose(0, 1)
-        return lstm(x, state, record=True)[2]
-    packed = pack_padded_sequence(x, torch.from_numpy(lengths), enforce_sorted=False)
-    return lstm(packed, state, record=True)[2]
-
-
-def _layer(lstm: LSTM, number: int, record: LayerRecord) -> Layer:
-    forward = _numpy(record, lstm.layer_weights(number))
-    if record.reverse is None:
-        return Layer(forward)
-    return Layer(forward, _numpy(record.reverse, lstm.layer_weights(number, reverse=True)))
-
-
-def _numpy(layer: LayerRecord, weights: LayerWeights) -> equations.Record:
-    tensors = {name: getattr(layer, name) for name in (*FIELDS, "kept", "written")}
-    arrays: dict[str, Any] = {name: each if each is None else _array(each) for name, each in tensors.items()}
-    record = equations.Record(**arrays)
-    if weights.w_ln_cell is None:
-        return record
-    return with_normal(record, _array(weights.w_ln_cell), _array(weights.b_ln_cell))
-
-
-def _array(tensor: Tensor) -> Any:
-    """Return a tensor as an array, in the same memory if possible."""
-    tensor = tensor.detach().cpu()
-    return (tensor.float() if tensor.dtype in (torch.bfloat16, torch.float16) else tensor).numpy()

@@ -1,0 +1,99 @@
+"""One run of a caller's module, with a recording of each LSTM in it."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from gatewright.errors import GatewrightError
+from gatewright.insight.inputs import layers_fingerprint
+from gatewright.insight.modules.find import layers_of
+from gatewright.insight.modules.recording import ModuleRecording
+from gatewright.insight.modules.sequences import Sequence
+from gatewright.insight.modules.snapshot import Snapshot
+from gatewright.insight.modules.tape import Tape
+from gatewright.insight.recording import Recording
+from gatewright.nn import LSTM
+from gatewright.spec.cell import CellSpec
+from gatewright.spec.recording import LayersMetadata, RecordingMetadata
+
+
+def look_at_module(module: nn.Module, inputs: Any, title: str = "") -> ModuleRecording:
+    """Run a caller's module in evaluation mode, and record every LSTM in it; see `gatewright.look`.
+
+    Args:
+        module: the module; a copy of it runs.
+        inputs: a tuple of positional arguments, a dict of keyword arguments, or one argument.
+        title: title of the recordings; the name of the class if empty.
+
+    Raises:
+        GatewrightError: if it has no LSTM, runs none, or has one that cannot be recorded.
+    """
+    layers_of(module)  # before any copy
+    return ModuleRun(Snapshot.of(module, inputs), title or type(module).__name__).record()
+
+
+@dataclass(frozen=True, eq=False)
+class ModuleRun:
+    """What runs again for a "what if": the module and its inputs as they were.
+
+    Attributes:
+        snapshot: of both.
+        title: title of the recordings.
+    """
+
+    snapshot: Snapshot
+    title: str
+
+    def record(self) -> ModuleRecording:
+        """Run the module and return its recording."""
+        module, args, kwargs = self.snapshot.fresh()
+        names = {layer: name or type(layer).__name__ for name, layer in layers_of(module).items()}
+        tape = Tape(names)
+        with self.snapshot.numbers.drawn(), torch.no_grad(), _eagerly(), tape.recording():
+            predictions = module(*args, **kwargs)
+        not_called = tuple(name for name in names.values() if name not in tape.sequences)
+        if not tape.sequences:
+            raise GatewrightError(
+                "module", "a forward that calls one of its LSTMs", f"none of {', '.join(not_called)} called"
+            )
+        if not_called:
+            warnings.warn(f"not recorded, since the module did not call it: {', '.join(not_called)}", stacklevel=4)
+        return ModuleRecording(dict(self._recordings(tape)), predictions, not_called, self)
+
+    def _recordings(self, tape: Tape) -> Any:
+        for name, sequences in tape.sequences.items():
+            for number, sequence in enumerate(sequences, 1):
+                key = name if len(sequences) == 1 else f"{name}#{number}"
+                yield key, _recording(tape.layer(name), sequence, f"{self.title}, {key}")
+
+
+def _recording(lstm: LSTM, sequence: Sequence, title: str) -> Recording:
+    inputs, lengths = sequence.array("x"), sequence.lengths()
+    about = RecordingMetadata(
+        title=title,
+        note="",
+        fingerprint=layers_fingerprint(lstm),
+        rows=("",) * inputs.shape[1],
+        inputs=tuple(f"x{n}" for n in range(inputs.shape[2])),
+        readouts=(),
+        peer="",
+        edits=sequence.edits(),
+        data=LayersMetadata(),
+        cell=CellSpec.of(lstm.cell.in_evaluation(), bias=lstm.bias),
+        residual=lstm.residual,
+    )
+    model = lstm if sequence.can_run_again else None
+    return Recording(about, sequence.layers(), lengths, inputs, sequence.array("y"), model=model)
+
+
+def _eagerly() -> Any:
+    """Return a context in which what the caller compiled runs as it was written."""
+    compiled = "torch._dynamo" in sys.modules
+    return torch.compiler.set_stance("force_eager") if compiled else contextlib.nullcontext()

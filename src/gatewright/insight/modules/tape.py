@@ -1,0 +1,169 @@
+"""The tape of one run of a module: every call of each of its LSTMs, with gates and states."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
+
+from gatewright.errors import GatewrightError
+from gatewright.insight.modules.sequences import Call, Sequence, States
+from gatewright.insight.modules.twin import Twins
+from gatewright.insight.passes import array_of, arrays_of_layer
+from gatewright.nn import LSTM, Record
+
+
+class Tape:
+    """The calls of each layer of a module, in the order of the run.
+
+    Args:
+        names: name of each layer.
+
+    Attributes:
+        sequences: the calls of each layer that was called, joined where one continues another.
+        twins: the layers that ran.
+    """
+
+    def __init__(self, names: Mapping[nn.Module, str]) -> None:
+        self.names = names
+        self.sequences: dict[str, list[Sequence]] = {}
+        self.twins = Twins()
+
+    def layer(self, name: str) -> LSTM:
+        """Return a layer by its name, or its twin if it is torch's."""
+        module = next(each for each, known in self.names.items() if known == name)
+        return self.twins.of(name, module)
+
+    @contextlib.contextmanager
+    def recording(self) -> Iterator[None]:
+        """Record every call of the layers."""
+        kinds = {layer: type(layer) for layer in self.names}
+        try:
+            for layer, kind in kinds.items():
+                object.__setattr__(layer, "__class__", _recorded(kind, self.call))
+            yield
+        finally:
+            for layer, kind in kinds.items():
+                object.__setattr__(layer, "__class__", kind)
+
+    def call(self, layer: nn.Module, x: Any, hx: Any, of_rows: dict[str, Any]) -> tuple[Any, Any, Record]:
+        """Run a layer as a call of it would, and keep its record.
+
+        Args:
+            layer: the layer.
+            x: its input; of a cell one step.
+            hx: its initial states, or None.
+            of_rows: lengths, masks and resets of the call.
+
+        Returns:
+            Its output, its last states, and its record.
+        """
+        name = self.names[layer]
+        lstm = self.twins.of(name, layer)
+        saved, lstm.saved = lstm.saved, "float32"  # gates of a bf16 pass as they were, so that a ledger adds up
+        try:
+            y, state, record = LSTM.forward(lstm, x, hx, **of_rows, record=True)
+        finally:
+            lstm.saved = saved
+        steps = _time_first(lstm, x)
+        masked = any(of_rows.get(each) is not None for each in ("mask", "reset"))
+        self._keep(name, _call(lstm, record, steps, None if hx is None else _flat(hx), _flat(state), masked))
+        # The caller may change what it receives in place; the record may be of the same memory.
+        return _copied(y), _copied(state), record
+
+    def _keep(self, name: str, call: Call) -> None:
+        """Append a call to the sequence that it continues, or to one of its own."""
+        sequences = self.sequences.setdefault(name, [])
+        for sequence in reversed(sequences if call.before is not None else []):
+            assert call.before is not None
+            resets = sequence.continued(call.before, call.steps)
+            if resets is not None:
+                sequence.add(call, resets)
+                return
+        sequences.append(Sequence([call], [np.zeros(len(call.lengths), bool)]))
+
+
+def _call(lstm: LSTM, record: Record, x: Tensor, before: States | None, after: States, masked: bool) -> Call:
+    T, B, _ = x.shape
+    lengths = np.full(B, T) if record.lengths is None else record.lengths.cpu().numpy()
+    layers = tuple(
+        arrays_of_layer(lstm, number, layer).map(_own_initial) for number, layer in enumerate(record.layers)
+    )
+    return Call(layers, array_of(x.detach().clone()), array_of(record.output), lengths, before, after, masked)
+
+
+def _own_initial(name: str, array: Any) -> Any:
+    """Return an array that the caller cannot change by way of the states that it passed."""
+    return array.copy() if name.endswith("_initial") else array
+
+
+def _time_first(lstm: LSTM, x: Any) -> Tensor:
+    """Return the input of a call as (T, B, D)."""
+    if isinstance(x, PackedSequence):
+        return pad_packed_sequence(x)[0]
+    if x.dim() == 2:
+        return x[:, None]
+    return x.transpose(0, 1) if lstm.batch_first else x
+
+
+def _flat(state: Any) -> States:
+    """Return copies of the tensors of a state, each (S, B, F), also from those of unbatched input."""
+    parts = [part for each in state for part in ((each,) if isinstance(each, Tensor) else each)]
+    return tuple((part[:, None] if part.dim() == 2 else part).detach().clone() for part in parts)
+
+
+def _copied(value: Any) -> Any:
+    if isinstance(value, PackedSequence):
+        return value._replace(data=value.data.clone())
+    return value.clone() if isinstance(value, Tensor) else tuple(map(_copied, value))
+
+
+class _Recorded:
+    """A layer whose calls a tape records."""
+
+    tape_call: ClassVar[Callable[..., tuple[Any, Any, Record]]]
+
+
+class _RecordedTorchLSTM(nn.LSTM, _Recorded):
+    def forward(self, input: Any, hx: Any = None) -> Any:  # noqa: A002 - as torch's
+        """Run as torch's layer does, by Gatewright's."""
+        return type(self).tape_call(self, input, hx, {})[:2]
+
+    def check_forward_args(self, *_: Any) -> None:
+        """Refuse to run torch's own forward pass, which records nothing."""
+        expected = "a subclass whose forward calls super().forward"
+        raise GatewrightError("module", expected, f"a {type(self).__name__} that calls torch.nn.LSTM.forward")
+
+
+class _RecordedLSTM(LSTM, _Recorded):
+    def forward(self, input: Any, hx: Any = None, *, record: bool = False, **of_rows: Any) -> Any:  # noqa: A002
+        """Run as the layer does."""
+        results = type(self).tape_call(self, input, hx, of_rows)
+        return results if record else results[:2]
+
+
+class _RecordedCell(nn.LSTMCell, _Recorded):
+    def forward(self, input: Any, hx: Any = None) -> Any:  # noqa: A002 - as torch's
+        """Run one step as a sequence of one."""
+        if not isinstance(input, Tensor) or input.dim() not in (1, 2):
+            return super().forward(input, hx)  # torch's error
+        batched = input.dim() == 2
+        x = input if batched else input[None]
+        states = None if hx is None else tuple((each if batched else each[None])[None] for each in hx)
+        _, (h, c), _ = type(self).tape_call(self, x[None], states, {})
+        return (h[0], c[0]) if batched else (h[0, 0], c[0, 0])
+
+
+def _recorded(kind: type[nn.Module], call: Callable[..., tuple[Any, Any, Record]]) -> type[nn.Module]:
+    """Return a class of layer like ``kind`` whose calls, also those by ``super().forward``, go to a tape."""
+    base, recorded = next(
+        pair
+        for pair in ((LSTM, _RecordedLSTM), (nn.LSTM, _RecordedTorchLSTM), (nn.LSTMCell, _RecordedCell))
+        if issubclass(kind, pair[0])
+    )
+    bases = (recorded,) if kind is base else (kind, recorded)
+    return type(kind.__name__, bases, {"tape_call": staticmethod(call)})
