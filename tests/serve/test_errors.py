@@ -369,7 +369,7 @@ def test_a_state_that_is_damaged_in_the_store_is_the_servers_affair(
 def test_while_it_stops(tmp_path: Path) -> None:
     with local(text_model().stream(), tmp_path) as server:
         session = server.create()
-        server.run(server.service.drain())
+        server.run(server.models.close())
         for answer in (
             server.http.post("/v1/sessions"),
             server.http.get(f"/v1/sessions/{session}"),

@@ -21,13 +21,13 @@ from gatewright.errors import (
     StepError,
     StoreError,
 )
-from gatewright.serve.server import Settings
-from gatewright.serve.server import _open as open_store
+from gatewright.serve.hosting import open_store
 from gatewright.serve.sessions import model_loader
 from gatewright.serve.sessions.manager import Sessions
 from gatewright.serve.sessions.requests import Advance, Generate
 from gatewright.serve.sessions.sqlite import SqliteStore, require_file_name
 from gatewright.serve.sessions.store import StoredSession, with_digest
+from gatewright.serve.settings import Settings
 from tests.serve.test_sessions import error, inputs, layer, only
 from tests.support.local_server import local as serving
 from tests.support.stream_models import text_model
@@ -328,7 +328,7 @@ def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
     assert require_file_name(str(tmp_path / "new.db")) == tmp_path / "new.db"
     os.mkfifo(tmp_path / "sessions.db")  # where a run's own would be
     with pytest.raises(StoreError, match="which is something else"):
-        open_store(Settings(tmp_path))
+        open_store(Settings({"default": tmp_path}))
 
 
 # --- full

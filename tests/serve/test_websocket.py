@@ -251,7 +251,7 @@ def test_what_is_busy_says_when_to_come_again(tmp_path: Path) -> None:
         assert answer["retry_after"] > 0
         assert str(tmp_path) not in json.dumps(answer)
         server.store.failing = False
-        server.run(server.service.drain())
+        server.run(server.models.close())
         assert packed(connection, {"op": "read", "session": session})["status"] == 503
         with server.socket() as late:
             with pytest.raises(ConnectionClosed):

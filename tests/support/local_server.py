@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import json
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,8 @@ from gatewright.runtime.state import State
 from gatewright.serve.http.app import create_app
 from gatewright.serve.http.auth import Tokens
 from gatewright.serve.metrics import Metrics
-from gatewright.serve.service import PIECE, Service
+from gatewright.serve.models import Models
+from gatewright.serve.service import DEFAULT, PIECE, Service, Shared
 from gatewright.serve.sessions.batcher import Batcher
 from gatewright.serve.sessions.manager import Sessions
 from gatewright.serve.sessions.sqlite import SqliteStore
@@ -75,6 +76,7 @@ class Local:
     http: httpx.Client
     loop: asyncio.AbstractEventLoop
     service: Service
+    models: Models
     sessions: Sessions
     store: FaultyStore
     limit: ConnectionLimit
@@ -129,11 +131,15 @@ class Local:
 
 
 def metric(text: str, name: str, **labels: str) -> float:
-    """Return a number that /metrics told; 0 for one that it did not."""
-    shown = ",".join(f'{label}="{value}"' for label, value in labels.items())
-    wanted = f"gatewright_{name}{{{shown}}} " if labels else f"gatewright_{name} "
-    found = [line for line in text.splitlines() if line.startswith(wanted)]
-    return float(found[0].rpartition(" ")[2]) if found else 0.0
+    """Return a number that /metrics told, the sum over models; 0 for one that it did not."""
+    wanted = {f'{label}="{value}"' for label, value in labels.items()}
+    found = 0.0
+    for line in text.splitlines():
+        series, _, value = line.rpartition(" ")
+        metric_name, _, rest = series.partition("{")
+        if metric_name == f"gatewright_{name}" and wanted <= set(rest.removesuffix("}").split(",")):
+            found += float(value)
+    return found
 
 
 def read_state(found: dict[str, Any]) -> State:
@@ -186,36 +192,50 @@ def local(
     find: Callable[[str], Stream | None] = lambda _: None,
     max_delay: float = 0.0,
     piece: int = PIECE,
+    replica: str = "",
+    named: Mapping[str, Stream] | None = None,
 ) -> Iterator[Local]:
-    """Serve a stream as `gatewright serve` does."""
+    """Serve a stream as `gatewright serve` does, and others by name."""
     limits = limits or Limits()
     loop, ready = asyncio.new_event_loop(), threading.Event()
     listening = listen("127.0.0.1", 0)
     port = listening.getsockname()[1]
     limit = listening.limit = ConnectionLimit(limits.max_clients)
     store = FaultyStore(folder / "sessions.db")
-    sessions = Sessions(
-        stream,
-        store,
-        find=find,
-        most=limits.max_sessions,
-        most_each=limits.max_token_sessions,
-        most_bytes=limits.max_token_bytes,
-    )
+    limited = {
+        "most": limits.max_sessions,
+        "most_each": limits.max_token_sessions,
+        "most_bytes": limits.max_token_bytes,
+    }
+    served: dict[str, Any] = {DEFAULT: stream, **(named or {})}
+    each = {name: Sessions(model, store, find=find, **limited) for name, model in served.items()}
     made: list[Any] = []
 
     async def serve() -> None:
-        batcher = Batcher(
-            sessions, max_batch=limits.max_batch, max_delay=max_delay, max_waiting=limits.max_waiting
+        batching: Any = {"max_batch": limits.max_batch, "max_waiting": limits.max_waiting}
+        shared = Shared(limits, Metrics(), replica)
+        models = Models(
+            [
+                Service(
+                    sessions,
+                    Batcher(sessions, max_delay=max_delay, **batching),
+                    store,
+                    shared,
+                    piece=piece,
+                    name=name,
+                )
+                for name, sessions in each.items()
+            ],
+            store,
+            shared,
         )
-        service = Service(sessions, batcher, store, limits, Metrics(), piece=piece)
-        app = create_app(service, tokens=Tokens(tokens or {}), hosts=hosts, origins=origins)
+        app = create_app(models, tokens=Tokens(tokens or {}), hosts=hosts, origins=origins)
         config = server_config(app, limit, ws=WebSocketConnection, lifespan="off", ws_max_size=limits.max_body)
         server = uvicorn.Server(config)
-        made.extend([app, service, server])
+        made.extend([app, models.default, models, server])
         ready.set()
         await server.serve(sockets=[listening])
-        await service.drain()
+        await models.close()
 
     def work() -> None:
         asyncio.set_event_loop(loop)
@@ -224,10 +244,10 @@ def local(
     thread = threading.Thread(target=work)
     thread.start()
     assert ready.wait(30)
-    app, service, server = made
+    app, service, models, server = made
     with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
         try:
-            yield Local(app, port, client, loop, service, sessions, store, limit)
+            yield Local(app, port, client, loop, service, models, each[DEFAULT], store, limit)
         finally:
             store.failing = False
             server.should_exit = server.force_exit = True

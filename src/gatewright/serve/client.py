@@ -11,18 +11,17 @@ from collections import deque
 from collections.abc import Iterator
 from types import TracebackType
 from typing import Any
-from urllib.parse import urlsplit
 
 import msgpack
 import numpy as np
 from numpy.typing import NDArray
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
-from websockets.sync.client import ClientConnection, connect
-from websockets.typing import Subprotocol
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
+from websockets.sync.client import ClientConnection
 
 from gatewright.errors import BusyError, GatewrightError, SessionError, StepError
 from gatewright.runtime.signature import first_wrong
 from gatewright.runtime.state import State
+from gatewright.serve.connect import Target, Verify
 
 Array = NDArray[Any]
 
@@ -40,10 +39,15 @@ class Client:
     Args:
         address: URL of the server.
         token: bearer token; if omitted, the environment variable GATEWRIGHT_TOKEN.
+        model: name of the model; if omitted, the server's default one.
         patience: maximum time of retries, in seconds.
+        affinity: key that load balancers choose a replica by, such as the name of a device; a random one for each
+            client if omitted.  Any replica gives the same answers.
+        verify: for HTTPS: True for certificates of the system's authorities, False for any, or the PEM file of an
+            authority, or an `ssl.SSLContext`.
 
     Raises:
-        GatewrightError: if the address is invalid.
+        GatewrightError: if an argument is invalid.
 
     >>> with Client("http://127.0.0.1:8765") as client:  # doctest: +SKIP
     ...     session = client.create()
@@ -51,15 +55,18 @@ class Client:
     """
 
     def __init__(
-        self, address: str = "http://127.0.0.1:8765", token: str | None = None, *, patience: float = 30.0
+        self,
+        address: str = "http://127.0.0.1:8765",
+        token: str | None = None,
+        *,
+        model: str | None = None,
+        patience: float = 30.0,
+        affinity: str | None = None,
+        verify: Verify = True,
     ) -> None:
-        parts = urlsplit(address if isinstance(address, str) else "")
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise GatewrightError("address", "a URL such as http://127.0.0.1:8765", repr(address)[:80])
-        self._url = f"{'wss' if parts.scheme == 'https' else 'ws'}://{parts.netloc}{parts.path.rstrip('/')}/v1/ws"
-        self._address, self._patience = address, patience
         token = os.environ.get("GATEWRIGHT_TOKEN") if token is None else token
-        self._headers = {"Authorization": f"Bearer {token}"} if token is not None else {}
+        self._target = Target(address, token=token, model=model, affinity=affinity, verify=verify)
+        self._patience = patience
         self._socket: ClientConnection | None = None
         self._open = contextlib.ExitStack()  # closes the connection
         self._ids = itertools.count()
@@ -69,6 +76,11 @@ class Client:
     def model(self) -> dict[str, Any]:
         """Return the inputs and outputs of the model of new sessions: ``columns``, ``symbols``, ``output``, ..."""
         return self._ask({"op": "model"})
+
+    @property
+    def replica(self) -> str:
+        """Name of the replica that the last connection was made to; empty if the server has none."""
+        return self._target.replica
 
     def create(self) -> Session:
         """Create a session."""
@@ -122,9 +134,7 @@ class Client:
         while True:
             try:
                 answer = self._sent(frame)
-            except InvalidStatus as error:
-                if error.response.status_code not in (429, 502, 503, 504):
-                    raise _refused(error.response.status_code) from None
+            except InvalidStatus:
                 self._wait(0.5, until)
             except _GONE:
                 self._wait(0.1, until)
@@ -148,17 +158,7 @@ class Client:
 
     def _sent(self, frame: dict[str, Any]) -> dict[str, Any]:
         if self._socket is None:
-            try:
-                connection = connect(
-                    self._url,
-                    subprotocols=[Subprotocol("gatewright.msgpack")],
-                    additional_headers=self._headers,
-                    compression=None,
-                    max_size=None,
-                )
-                self._socket = self._open.enter_context(connection)
-            except InvalidURI as error:
-                raise GatewrightError("address", "a URL such as http://127.0.0.1:8765", str(error)) from None
+            self._socket = self._open.enter_context(self._target.connect())
         self._sent_count += 1
         self._socket.send(msgpack.packb(frame))
         return self._next(frame["id"])
@@ -177,7 +177,7 @@ class Client:
     def _wait(self, seconds: float, until: float) -> None:
         self.close()
         if time.monotonic() + seconds > until:
-            raise ConnectionError(f"{self._address}: no answer for {self._patience:g} s")
+            raise ConnectionError(f"{self._target.address}: no answer for {self._patience:g} s")
         time.sleep(seconds)
 
 
@@ -355,15 +355,6 @@ def _value(value: Any) -> Any:
     """Return a value of a row as JSON and msgpack have it, None in place of NaN."""
     value = value.item() if isinstance(value, np.generic) else value
     return None if isinstance(value, float) and value != value else value
-
-
-def _refused(status: int) -> GatewrightError:
-    """Return the error for a refused handshake."""
-    hints = {
-        401: ("token", "a token that the server accepts", "another one or none"),
-        421: ("address", "an allowed host name of the server", "another name"),
-    }
-    return GatewrightError(*hints.get(status, ("address", "a Gatewright server", f"status {status}")))
 
 
 def _error(status: int, part: dict[str, str], retry_after: float) -> GatewrightError:

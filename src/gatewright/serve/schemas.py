@@ -161,9 +161,24 @@ class NamesBody(_Body):
     next: Annotated[str | None, Field(description="Value of `after` for the next page; null on the last one.")]
 
 
+class NamedModel(_Body):
+    """A model of the server."""
+
+    name: Annotated[str, Field(description="Name in `/v1/models/{model}/...`.")]
+    model: Annotated[str, Field(description="Fingerprint of the model.")]
+    default: Annotated[bool, Field(description="Whether it is the model of `/v1/...` without a name.")]
+
+
+class ModelsBody(_Body):
+    """The models of the server."""
+
+    models: list[NamedModel]
+
+
 class ModelBody(_Body):
     """The model of new sessions."""
 
+    name: Annotated[str, Field(description="Name that the model is served by.")]
     model: Annotated[str, Field(description="Fingerprint of the model.")]
     columns: Annotated[list[str], Field(description="Columns of the row of a model of a table, in order.")]
     calendar: Annotated[bool, Field(description="Whether steps require times.")]

@@ -1,4 +1,4 @@
-"""Server process: startup, model reload on SIGHUP, graceful shutdown on SIGTERM."""
+"""Server process: startup, reload on SIGHUP, drain and graceful shutdown on SIGTERM."""
 
 from __future__ import annotations
 
@@ -9,72 +9,36 @@ import logging
 import os
 import signal
 import socket
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
+from types import FrameType
 
 import uvicorn
 from fastapi import FastAPI
 
 from gatewright.errors import GatewrightError
 from gatewright.files.model_path import require_model_file
-from gatewright.runtime.packed_model import WeightFormat
-from gatewright.runtime.stream import Stream
+from gatewright.serve.hosting import HostedModel, Reloader, host, load_models, models_of, open_store
 from gatewright.serve.http.app import create_app
 from gatewright.serve.http.auth import Tokens, require_loopback
 from gatewright.serve.logs import log_event, log_to_stderr
 from gatewright.serve.metrics import Metrics
-from gatewright.serve.service import PIECE, Service
-from gatewright.serve.sessions import model_loader
-from gatewright.serve.sessions.batcher import Batcher
-from gatewright.serve.sessions.manager import Sessions
-from gatewright.serve.sessions.sqlite import SqliteStore, require_file_name
-from gatewright.serve.sessions.store import Store, StoredModel
-from gatewright.serve.settings import Durability, Limits
+from gatewright.serve.models import Models
+from gatewright.serve.service import Shared
+from gatewright.serve.sessions.store import Store
+from gatewright.serve.settings import Settings
 from gatewright.web.connection_limit import ConnectionLimit, LimitedSocket
 from gatewright.web.http_connection import server_config
 from gatewright.web.listen import address_of, listen
+from gatewright.web.tls import reload_certificate, require_certificate
 from gatewright.web.websocket_connection import WebSocketConnection
 
 #: Seconds between two evictions of idle sessions.
 _SWEEP = 5.0
+#: Seconds for operations in progress to end at shutdown, before further ones are refused.
+_FINISH_TIMEOUT = 10.0
 #: Seconds for clients to read the last answers at shutdown.
 _SHUTDOWN_TIMEOUT = 3.0
-
-
-@dataclass(frozen=True)
-class Settings:
-    """Settings of a server.
-
-    Attributes:
-        run: directory of the run, or a model file.
-        host: address to listen on.
-        port: port to listen on; 0 for any.
-        store: file of the sessions, or URL of a Valkey or Redis server; None for a file in the run.
-        durability: what is stored before an answer is sent.
-        max_delay: maximum wait of a request for others of its batch, in seconds.
-        weights: format of the weights in memory.
-        threads: maximum number of threads for a batch.
-        token_file: file of names and tokens, or None.
-        hosts: names of the server, in addition to its addresses.
-        origins: allowed origins of web pages.
-        limits: resource limits.
-        log_level: minimum level of log messages.
-    """
-
-    run: Path
-    host: str = "127.0.0.1"
-    port: int = 8765
-    store: str | None = None
-    durability: Durability = "batch"
-    max_delay: float = 0.002
-    weights: WeightFormat = "float32"
-    threads: int = 1
-    token_file: Path | None = None
-    hosts: tuple[str, ...] = ()
-    origins: tuple[str, ...] = ()
-    limits: Limits = field(default_factory=Limits)
-    log_level: str = "info"
 
 
 def serve(settings: Settings, *, started: Callable[[str], None] = lambda _: None) -> None:
@@ -85,34 +49,24 @@ def serve(settings: Settings, *, started: Callable[[str], None] = lambda _: None
         started: called with the address once requests are accepted.
 
     Raises:
-        GatewrightError: if a setting, the address, the model or the store cannot be used.
+        GatewrightError: if a setting, the address, a model or the store cannot be used.
         OSError: if the token file cannot be read.
     """
-    if not 0 <= settings.max_delay < 60:
-        raise GatewrightError("--max-delay", "milliseconds from 0 to 60000", f"{settings.max_delay * 1000:g}")
     tokens = Tokens.read(os.environ.get("GATEWRIGHT_TOKEN"), settings.token_file)
     require_loopback(settings.host, tokens)
-    require_model_file(settings.run)
-    saved, stream = _load(settings)  # before a store is created: the model may be invalid
+    if settings.certificate is not None:
+        require_certificate(settings.certificate, settings.key)
+    for run in settings.models.values():
+        require_model_file(run)
+    loaded = load_models(settings)  # before a store is created: a model may be invalid
     log_to_stderr(settings.log_level)
     with (
         contextlib.closing(listen(settings.host, settings.port)) as listening,
-        contextlib.closing(_open(settings)) as store,
+        contextlib.closing(open_store(settings)) as store,
     ):
-        store.save_model(saved)
-        metrics, limits = Metrics(), settings.limits
-        sessions = Sessions(
-            stream,
-            store,
-            find=lambda fingerprint: model_loader.load_stored(
-                store, fingerprint, sessions=limits.max_resident, threads=settings.threads
-            ),
-            most=limits.max_sessions,
-            most_each=limits.max_token_sessions,
-            most_bytes=limits.max_token_bytes,
-            observe=metrics.store.observe,
-        )
-        asyncio.run(_serve(settings, tokens, store, sessions, metrics, listening, started))
+        shared = Shared(settings.limits, Metrics(), settings.replica)
+        hosted = host(settings, loaded, store, shared)
+        asyncio.run(_serve(settings, tokens, store, hosted, shared, listening, started))
     log_event("stopped")
 
 
@@ -120,32 +74,30 @@ async def _serve(
     settings: Settings,
     tokens: Tokens,
     store: Store,
-    sessions: Sessions,
-    metrics: Metrics,
+    hosted: list[HostedModel],
+    shared: Shared,
     listening: LimitedSocket,
     started: Callable[[str], None],
 ) -> None:
-    limits, each = settings.limits, settings.durability == "step"
-    batcher = Batcher(
-        sessions,
-        max_batch=1 if each else limits.max_batch,
-        max_delay=0 if each else settings.max_delay,
-        max_waiting=limits.max_waiting,
-        observe=metrics.batch.observe,
-    )
-    service = Service(sessions, batcher, store, limits, metrics, piece=1 if each else PIECE)
-    address = address_of(listening)
-    limit = listening.limit = ConnectionLimit(limits.max_clients)
-    if limit.maximum < limits.max_clients:
+    models = models_of(settings, hosted, store, shared)
+    address = address_of(listening, tls=settings.certificate is not None)
+    limit = listening.limit = ConnectionLimit(settings.limits.max_clients)
+    if limit.maximum < settings.limits.max_clients:
         log_event("few open files are allowed", level=logging.WARNING, connections=limit.maximum)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        reloader = _Reloader(settings, store, sessions, batcher)
+        reloader = Reloader(settings, store, hosted)
+
+        def reload() -> None:
+            reloader.start()
+            _reload_certificate(settings, config)
+
         with contextlib.suppress(AttributeError, NotImplementedError):  # no such signal on Windows
-            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reloader.start)
-        sweeping = asyncio.create_task(_sweep(service))
-        log_event("ready", address=address, model=sessions.stream.fingerprint[:12], sessions=store.count())
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload)
+        sweeping = asyncio.create_task(_sweep(models))
+        names = {model.name: model.sessions.stream.fingerprint[:12] for model in hosted}
+        log_event("ready", address=address, models=names, sessions=store.count())
         started(address)
         gc.collect()
         gc.freeze()  # excludes what exists now from collections, which otherwise take 20 ms each
@@ -153,24 +105,33 @@ async def _serve(
         gc.unfreeze()
         sweeping.cancel()
 
-    app = create_app(service, tokens=tokens, hosts=settings.hosts, origins=settings.origins, lifespan=lifespan)
+    app = create_app(models, tokens=tokens, hosts=settings.hosts, origins=settings.origins, lifespan=lifespan)
     config = server_config(
         app,
         limit,
         ws=WebSocketConnection,
         lifespan="on",
-        ws_max_size=limits.max_body,
+        ws_max_size=settings.limits.max_body,
         timeout_graceful_shutdown=10,
+        ssl_certfile=settings.certificate,
+        ssl_keyfile=settings.key,
     )
-    await _Server(config, service).serve(sockets=[listening])
+    await Server(config, models, settings.drain).serve(sockets=[listening])
 
 
-class _Server(uvicorn.Server):
-    """A web server that answers waiting requests before it closes connections."""
+class Server(uvicorn.Server):
+    """A web server that drains, and answers waiting requests before it closes connections.
 
-    def __init__(self, config: uvicorn.Config, service: Service) -> None:
+    The first signal turns `/readyz` to 503; requests are served for ``drain`` seconds more.  Then, or at a second
+    signal, no connection is accepted, requests in progress are answered and connections closed.  A signal after
+    that refuses the waiting requests; the batches that run are stored.
+    """
+
+    def __init__(self, config: uvicorn.Config, models: Models, drain: float) -> None:
         super().__init__(config)
-        self._service = service
+        self._models, self._drain = models, drain
+        self._until: float | None = None  # end of the drain
+        self._logged = self._hurried = False
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -182,13 +143,49 @@ class _Server(uvicorn.Server):
             for number, handler in before.items():
                 signal.signal(number, handler)
 
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
+        """Begin the drain; end it at a second signal; hurry at another."""
+        if self._until is None:
+            self._models.shared.draining = True
+            self._until = time.monotonic() + self._drain
+            self.should_exit = not self._drain
+        else:
+            self._hurried = self.should_exit
+            self.should_exit = True
+
+    async def on_tick(self, counter: int) -> bool:
+        """Return whether to shut down."""
+        if self._until is not None and not self._logged:
+            self._logged = True
+            log_event("draining", seconds=self._drain)
+        if self._until is not None and time.monotonic() >= self._until:
+            self.should_exit = True
+        return await super().on_tick(counter)
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Refuse new requests, answer the waiting ones, and close."""
-        log_event("draining")
-        await self._service.drain()
-        await asyncio.sleep(0.05)  # time to send the answers
-        asyncio.get_running_loop().call_later(_SHUTDOWN_TIMEOUT, self._abort)
+        """Accept no connection, answer the requests in progress, and close."""
+        for server in self.servers:
+            server.close()
+        self._models.shared.closing = True
+        for connection in list(self.server_state.connections):
+            connection.shutdown()
+        finished = await self._finish()
+        await self._models.close(answer=not self._hurried)
+        if not finished:
+            await asyncio.sleep(0.05)  # time to send the answers
+        timeout = _SHUTDOWN_TIMEOUT if self._models.running else 0.0
+        asyncio.get_running_loop().call_later(timeout, self._abort)
         await super().shutdown(sockets)
+
+    async def _finish(self) -> bool:
+        """Wait for the requests in progress; return whether all are answered."""
+        start = time.monotonic()
+        while self.server_state.tasks and not self._hurried:
+            timeout = _FINISH_TIMEOUT if self._models.running else _SHUTDOWN_TIMEOUT
+            if time.monotonic() - start > timeout:
+                break
+            await asyncio.sleep(0.01)
+        return not self.server_state.tasks
 
     def _abort(self) -> None:
         """Abort the connections of clients that do not read their answers."""
@@ -197,63 +194,22 @@ class _Server(uvicorn.Server):
                 connection.transport.abort()
 
 
-class _Reloader:
-    """Reloads the model file on request; if it is invalid, the server keeps the current model."""
-
-    def __init__(self, settings: Settings, store: Store, sessions: Sessions, batcher: Batcher) -> None:
-        self._settings, self._store, self._sessions, self._batcher = settings, store, sessions, batcher
-        self._task: asyncio.Task[None] | None = None
-
-    def start(self) -> None:
-        """Start a reload, after any that is in progress."""
-        self._task = asyncio.create_task(self._reload(self._task))
-
-    async def _reload(self, before: asyncio.Task[None] | None) -> None:
-        try:
-            if before is not None:
-                await before
-            # The file is read while batches run; only the exchange happens between two of them.
-            saved, stream = await asyncio.to_thread(_load, self._settings)
-            await self._batcher.call(self._store.save_model, saved)
-            await self._batcher.call(self._sessions.serve, stream)
-        except Exception as error:
-            log_event("not reloaded", level=logging.ERROR, error=str(error) or type(error).__name__)
-        else:
-            log_event("reloaded", model=stream.fingerprint[:12])
+def _reload_certificate(settings: Settings, config: uvicorn.Config) -> None:
+    """Use the certificate's file as it is now for new connections, unless it is invalid."""
+    if settings.certificate is None or config.ssl is None:
+        return
+    try:
+        reload_certificate(config.ssl, settings.certificate, settings.key)
+    except GatewrightError as error:
+        log_event("certificate not reloaded", level=logging.ERROR, error=str(error))
+    else:
+        log_event("certificate reloaded")
 
 
-async def _sweep(service: Service) -> None:
+async def _sweep(models: Models) -> None:
     while True:
-        await asyncio.sleep(min(_SWEEP, service.limits.idle))
+        await asyncio.sleep(min(_SWEEP, models.shared.limits.idle))
         try:
-            await service.drop_idle()
+            await models.drop_idle()
         except GatewrightError as error:
             log_event("not swept", level=logging.WARNING, error=str(error))
-
-
-def _load(settings: Settings) -> tuple[StoredModel, Stream]:
-    return model_loader.load_file(
-        settings.run,
-        weights=settings.weights,
-        sessions=settings.limits.max_resident,
-        threads=settings.threads,
-    )
-
-
-def _open(settings: Settings) -> Store:
-    """Return the store.
-
-    Raises:
-        GatewrightError: if it cannot be used, or would not be durable.
-    """
-    if settings.durability == "memory":
-        return SqliteStore(":memory:")
-    if settings.store is None:
-        run = settings.run.absolute()
-        path = run / "sessions.db" if run.is_dir() else run.with_suffix(".sessions.db")
-        return SqliteStore(require_file_name(str(path)))
-    if "://" not in settings.store:
-        return SqliteStore(require_file_name(settings.store))
-    from gatewright.serve.sessions.valkey import ValkeyStore
-
-    return ValkeyStore(settings.store)

@@ -35,42 +35,78 @@ from gatewright.serve.settings import Limits
 T = TypeVar("T")
 #: Number of symbols of a text generated, stored and sent at a time.
 PIECE = 16
+#: Name of a model that is given none.
+DEFAULT = "default"
 
 
-class Service:
-    """Operations on a server's sessions.
+class Shared:
+    """What the models of a server have in common.
+
+    Args:
+        limits: resource limits.  The rates and the numbers of sessions and connections are those of all models
+            together; waiting requests, sessions in memory and the quotas of a token are counted for each model.
+        metrics: metrics of the operations.
+        replica: name of this server among its replicas; empty for none.
 
     Attributes:
-        limits: resource limits.
-        metrics: metrics of the operations.
+        step_limiter: rate of steps, by token.
+        write_limiter: rate of sessions created, forked, reset and restored, by token.
+        draining: whether `/readyz` tells load balancers to send nothing more.
+        closing: whether connections are closed after their current requests.
         stopping: whether new requests are refused.
     """
 
+    def __init__(self, limits: Limits, metrics: Metrics, replica: str = "") -> None:
+        self.limits, self.metrics, self.replica = limits, metrics, replica
+        self.step_limiter = RateLimiter(limits.max_token_steps, limits.max_steps)
+        self.write_limiter = RateLimiter(limits.max_token_steps, limits.max_steps)
+        self.draining = self.closing = self.stopping = False
+
+
+class Service:
+    """Operations on the sessions of one of a server's models.
+
+    The name of the model is part of the owner that the store knows: no request reaches a session by another name.
+
+    Args:
+        sessions: the sessions.
+        batcher: runs them.
+        store: the store of all sessions.
+        shared: limits and metrics.
+        piece: number of symbols of a text generated, stored and sent at a time.
+        name: name that the model is served by.
+
+    Attributes:
+        limits: resource limits.
+        shared: what all models of the server have in common.
+        name: name that the model is served by.
+        running: number of operations in progress.
+    """
+
     def __init__(
-        self, sessions: Sessions, batcher: Batcher, store: Store, limits: Limits, metrics: Metrics, *, piece: int
+        self,
+        sessions: Sessions,
+        batcher: Batcher,
+        store: Store,
+        shared: Shared,
+        *,
+        piece: int,
+        name: str = DEFAULT,
     ) -> None:
         self._sessions, self._batcher, self._store = sessions, batcher, store
-        self.limits, self.metrics, self.stopping = limits, metrics, False
-        self._step_limiter = RateLimiter(limits.max_token_steps, limits.max_steps)
-        self._write_limiter = RateLimiter(
-            limits.max_token_steps, limits.max_steps
-        )  # creates, forks, resets and restores
+        self.shared, self.limits, self.name = shared, shared.limits, name
+        self._scope = "" if name == DEFAULT else f"{name}:"  # no name of a token has a colon
         self._piece = piece
-        self._calls = 0
-        metrics.add_gauge("sessions", "Sessions in the store.", self._count)
-        metrics.add_gauge("sessions_resident", "Sessions in memory.", sessions.resident)
-        metrics.add_gauge("waiting", "Requests waiting for a batch.", lambda: batcher.waiting)
-
-    def _count(self) -> float:
-        try:
-            return self._sessions.count()
-        except StoreError:
-            return float("nan")
+        self._calls = self.running = 0
+        gauges = shared.metrics
+        gauges.resident.labels(name).set_function(sessions.resident)
+        gauges.waiting.labels(name).set_function(lambda: batcher.waiting)
 
     def model(self) -> dict[str, Any]:
         """Return the inputs and outputs of the model of new sessions."""
         stream = self._sessions.stream
         return {
+            "name": self.name,
             "model": stream.fingerprint,
             "columns": stream.columns,
             "calendar": stream.reads_calendar,
@@ -97,35 +133,39 @@ class Service:
 
     async def create(self, owner: str, name: str | None = None) -> dict[str, Any]:
         """Create a session."""
-        self._write_limiter.acquire(owner, 1)
-        return await self._call(lambda: self._described(self._sessions.create(owner, name), owner))
+        self.shared.write_limiter.acquire(owner, 1)
+        key = self._key(owner)
+        return await self._call(lambda: self._described(self._sessions.create(key, name), key))
 
     async def fork(self, owner: str, session: str, name: str | None = None) -> dict[str, Any]:
         """Create a session with the state of another one."""
-        self._write_limiter.acquire(owner, 1)
-        return await self._call(lambda: self._described(self._sessions.fork(session, owner, name), owner))
+        self.shared.write_limiter.acquire(owner, 1)
+        key = self._key(owner)
+        return await self._call(lambda: self._described(self._sessions.fork(session, key, name), key))
 
     async def reset(self, owner: str, session: str) -> dict[str, Any]:
         """Reset a session's state."""
-        self._write_limiter.acquire(owner, 1)
+        self.shared.write_limiter.acquire(owner, 1)
+        key = self._key(owner)
 
         def reset() -> dict[str, Any]:
-            self._sessions.reset(session, owner)
-            return self._described(session, owner)
+            self._sessions.reset(session, key)
+            return self._described(session, key)
 
         return await self._call(reset)
 
     async def delete(self, owner: str, session: str) -> dict[str, Any]:
         """Delete a session."""
-        await self._call(lambda: self._sessions.delete(session, owner))
+        await self._call(lambda: self._sessions.delete(session, self._key(owner)))
         return {"session": session}
 
     async def read(self, owner: str, session: str) -> dict[str, Any]:
         """Return a session and its state."""
+        key = self._key(owner)
 
         def read() -> dict[str, Any]:
-            steps, state = self._sessions.read(session, owner)
-            model = self._sessions.model_of(session, owner).fingerprint
+            steps, state = self._sessions.read(session, key)
+            model = self._sessions.model_of(session, key).fingerprint
             arrays = {name: getattr(state, name).tolist() for name in ("hidden", "cell", "last", "recent")}
             return {"session": session, "model": model, "steps": steps, "state_steps": state.steps, **arrays}
 
@@ -133,25 +173,26 @@ class Service:
 
     async def snapshot(self, owner: str, session: str) -> bytes:
         """Return a session's state as bytes."""
-        _, snapshot = await self._call(lambda: self._sessions.snapshot(session, owner))
+        _, snapshot = await self._call(lambda: self._sessions.snapshot(session, self._key(owner)))
         return snapshot
 
     async def restore(self, owner: str, session: str, snapshot: bytes) -> dict[str, Any]:
         """Restore a session's state from a snapshot."""
-        self._write_limiter.acquire(owner, 1)
+        self.shared.write_limiter.acquire(owner, 1)
+        key = self._key(owner)
 
         def restore() -> dict[str, Any]:
             try:
-                self._sessions.reset(session, owner, snapshot)
+                self._sessions.reset(session, key, snapshot)
             except StateError as error:  # damaged input, not a damaged store
                 raise GatewrightError(error.argument, error.expected, error.got) from None
-            return self._described(session, owner)
+            return self._described(session, key)
 
         return await self._call(restore)
 
     async def names(self, owner: str, after: str, most: int) -> dict[str, Any]:
         """Return names of an owner's sessions, and the start of the next page."""
-        names = await self._call(lambda: self._sessions.names(owner, after, most))
+        names = await self._call(lambda: self._sessions.names(self._key(owner), after, most))
         return {"sessions": names, "next": names[-1] if len(names) == most else None}
 
     async def advance(self, owner: str, session: str, body: AdvanceBody) -> dict[str, Any]:
@@ -159,20 +200,33 @@ class Service:
         # The tokens are those of the model that new sessions get; only its thread knows that of a session.
         now = self._sessions.stream.tokenizer
         self._admit(owner, await _tokens(body.x, now) if isinstance(body.x, str) else len(body.x), "x")
-        request = Advance(session, _rows(body.x), body.first, owner, body.times)
-        answer = await self._batcher.submit(request)
+        request = Advance(session, _rows(body.x), body.first, self._key(owner), body.times)
+        self.running += 1
+        try:
+            answer = await self._batcher.submit(request)
+        finally:
+            self.running -= 1
         if not answer.repeated:
-            self.metrics.steps.inc(len(answer.y))
+            self.shared.metrics.steps.labels(self.name).inc(len(answer.y))
         y = {"all": answer.y, "last": answer.y[-1:], "none": answer.y[:0]}[body.outputs]
         progress = {"steps": answer.steps, "state_steps": answer.state_steps, "repeated": answer.repeated}
         return {"y": y, **progress}
 
     async def generate(self, owner: str, session: str, body: GenerateBody) -> AsyncIterator[dict[str, Any]]:
         """Generate text piece by piece; each is stored before it is yielded."""
+        self.running += 1
+        try:
+            async for piece in self._pieces(owner, session, body):
+                yield piece
+        finally:
+            self.running -= 1
+
+    async def _pieces(self, owner: str, session: str, body: GenerateBody) -> AsyncIterator[dict[str, Any]]:
+        key = self._key(owner)
         prompt = await _tokens(body.prompt, self._sessions.stream.tokenizer)
         self._admit(owner, prompt + body.length, "prompt and length")
         seed = _seed(session) if body.seed is None else body.seed
-        tokenizer = (await self._call(lambda: self._sessions.model_of(session, owner))).tokenizer
+        tokenizer = (await self._call(lambda: self._sessions.model_of(session, key))).tokenizer
         if tokenizer is not None:  # a model without one refuses the request below
             prompt = await _tokens(body.prompt, tokenizer)
         decoder = None if tokenizer is None else tokenizer.decoder()
@@ -181,10 +235,10 @@ class Service:
             length = min(done + self._piece, body.length)
             # The same request with a greater length continues it, so that a client can retry the whole request.
             answer = await self._batcher.submit(
-                Generate(session, length, body.prompt, first, body.temperature, seed, owner)
+                Generate(session, length, body.prompt, first, body.temperature, seed, key)
             )
             if not answer.repeated:
-                self.metrics.steps.inc(length - done + (0 if done else prompt))
+                self.shared.metrics.steps.labels(self.name).inc(length - done + (0 if done else prompt))
             assert decoder is not None
             text = "".join(decoder.add(int(number)) for number in answer.y[done:])
             text += decoder.end() if length == body.length else ""
@@ -194,41 +248,46 @@ class Service:
             if done == body.length:
                 return
 
-    async def ready(self) -> bool:
-        """Return whether requests are accepted and the store is available."""
+    async def is_available(self) -> bool:
+        """Return whether the store is available."""
         try:
             await self._call(self._store.ping)
         except (StoreError, BusyError):
             return False
-        return not self.stopping
+        return True
 
     async def drop_idle(self) -> None:
         """Remove idle sessions from memory."""
         await self._call(lambda: self._sessions.drop_idle(self.limits.idle))
 
-    async def drain(self) -> None:
-        """Refuse new requests and answer the waiting ones."""
-        self.stopping = True
-        await self._batcher.close()
+    async def close(self, *, answer: bool = True) -> None:
+        """Refuse new requests, and answer the waiting ones unless they are to be refused, too."""
+        await self._batcher.close(answer=answer)
 
     async def _call(self, function: Callable[[], T]) -> T:
         maximum = self.limits.max_waiting
         if self._calls >= maximum:
             raise BusyError("request", f"fewer than {maximum} waiting", str(self._calls), retry_after=1.0)
         self._calls += 1
+        self.running += 1
         try:
             return await self._batcher.call(function)
         finally:
             self._calls -= 1
+            self.running -= 1
+
+    def _key(self, owner: str) -> str:
+        """Return the owner of a user's sessions in the store: those of this model."""
+        return self._scope + owner
 
     def _admit(self, owner: str, steps: int, argument: str) -> None:
         if steps > self.limits.max_steps:
             raise GatewrightError(argument, f"at most {self.limits.max_steps} steps", str(steps))
-        self._step_limiter.acquire(owner, steps)
+        self.shared.step_limiter.acquire(owner, steps)
 
-    def _described(self, session: str, owner: str) -> dict[str, Any]:
-        steps, snapshot = self._sessions.snapshot(session, owner)
-        model = self._sessions.model_of(session, owner)
+    def _described(self, session: str, key: str) -> dict[str, Any]:
+        steps, snapshot = self._sessions.snapshot(session, key)
+        model = self._sessions.model_of(session, key)
         read = model.require(snapshot).steps
         return {"session": session, "model": model.fingerprint, "steps": steps, "state_steps": read}
 
@@ -239,7 +298,7 @@ class Service:
         """
         retry_after = None
         if isinstance(error, BusyError):
-            status, retry_after = (503 if self.stopping else 429), error.retry_after
+            status, retry_after = (503 if self.shared.stopping else 429), error.retry_after
         elif isinstance(error, LimitError):
             status, retry_after = 429, 60.0
         elif isinstance(error, StepError):
@@ -260,8 +319,9 @@ class Service:
 
     def count(self, op: str, status: int, began: float) -> None:
         """Record an answered request."""
-        self.metrics.requests.labels(op, status).inc()
-        self.metrics.seconds.labels(op).observe(time.perf_counter() - began)
+        metrics = self.shared.metrics
+        metrics.requests.labels(self.name, op, status).inc()
+        metrics.seconds.labels(self.name, op).observe(time.perf_counter() - began)
 
 
 def _rows(x: str | list[Any]) -> Any:

@@ -15,6 +15,8 @@ BODY_TIMEOUT = 35.0
 READ_TIMEOUT = 30.0
 #: Timeout for a closed connection to send its last bytes, in seconds.
 CLOSE_TIMEOUT = 10.0
+#: Deciphered bytes that wait for a connection that does not read.
+_DECIPHERED = 16_384
 #: Bytes read by a client that count as progress.
 _PROGRESS = 16_384
 #: Seconds of work on one connection before others get a turn.
@@ -75,8 +77,11 @@ class BoundedConnection(asyncio.Protocol):
     def connection_made(self, transport: Any) -> None:
         self._wire = _Transport(getattr(transport, "inner", transport), self._resume)
         self._deadline = self._now() + HEAD_TIMEOUT
+        if hasattr(self._wire, "set_read_buffer_limits"):  # TLS keeps 512 KiB of what was deciphered by default
+            self._wire.set_read_buffer_limits(_DECIPHERED)
         super().connection_made(self._wire)
-        self._limit.add(self)
+        own = self._wire.get_extra_info("socket")
+        self._limit.add(self, -1 if own is None else own.fileno())
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._buffer.clear()

@@ -15,6 +15,8 @@ from typing import Any, Protocol
 _RESERVED_FILES = 32
 #: Seconds between two checks for timeouts.
 _CHECK_INTERVAL = 1.0
+#: Seconds for a TLS handshake.
+_HANDSHAKE_TIMEOUT = 10.0
 #: Seconds in which a new connection may not have sent a request yet.
 _FRESH = 1.0
 #: Errors of `accept` when system resources are exhausted.
@@ -54,11 +56,30 @@ class ConnectionLimit:
         self.count = 0
         self._connections: dict[LimitedConnection, None] = {}
         self._idle: tuple[dict[LimitedConnection, float], ...] = ({}, {}, {})  # idle since, in that order
+        self._handshakes: dict[int, _CountedConnection] = {}  # accepted, without a protocol yet; by file
         self._sweep: asyncio.TimerHandle | None = None
 
-    def add(self, connection: LimitedConnection) -> None:
-        """Add a connection, and check its timeouts from now on."""
+    def accept(self, connection: _CountedConnection) -> None:
+        """Add a connection that may be at a TLS handshake, and check its timeout from now on."""
+        self._handshakes[connection.fileno()] = connection
+        self._begin_sweep()
+
+    def forget(self, file: int) -> None:
+        """Remove a connection whose handshake is done, or that is closed."""
+        self._handshakes.pop(file, None)
+
+    def add(self, connection: LimitedConnection, file: int = -1) -> None:
+        """Add a connection, and check its timeouts from now on.
+
+        Args:
+            connection: the connection, after its TLS handshake.
+            file: its socket's file.
+        """
+        self.forget(file)
         self._connections[connection] = None
+        self._begin_sweep()
+
+    def _begin_sweep(self) -> None:
         if self._sweep is None:
             self._sweep = asyncio.get_running_loop().call_later(_CHECK_INTERVAL, self._check)
 
@@ -79,6 +100,10 @@ class ConnectionLimit:
 
     def evict_idle(self) -> bool:
         """Abort the first idle connection; return whether there was one."""
+        handshake = next(iter(self._handshakes.values()), None)
+        if handshake is not None and time.monotonic() - handshake.since > _FRESH:
+            handshake.abort()
+            return True
         new, between, sockets = self._idle
         fresh = new and time.monotonic() - next(iter(new.values())) < _FRESH
         for connections in (between, new, sockets) if fresh else (new, between, sockets):
@@ -87,14 +112,19 @@ class ConnectionLimit:
                 self.remove(connection)
                 connection.abort()
                 return True
-        return False
+        if handshake is not None:
+            handshake.abort()
+        return handshake is not None
 
     def _check(self) -> None:
         self._sweep = None
         loop = asyncio.get_running_loop()
         for connection in list(self._connections):
             connection.check(loop.time())
-        if self._connections:
+        for handshake in list(self._handshakes.values()):
+            if time.monotonic() - handshake.since > _HANDSHAKE_TIMEOUT:
+                handshake.abort()
+        if self._connections or self._handshakes:
             self._sweep = loop.call_later(_CHECK_INTERVAL, self._check)
 
 
@@ -140,15 +170,30 @@ class LimitedSocket(socket.socket):
 
 
 class _CountedConnection(socket.socket):
-    """A connection that counts towards the limit until it is closed."""
+    """A connection that counts towards the limit until it is closed.
+
+    Attributes:
+        since: when it was accepted, as `time.monotonic` gives it.
+    """
 
     def __init__(self, connection: socket.socket, limit: ConnectionLimit) -> None:
         super().__init__(connection.family, connection.type, connection.proto, fileno=connection.detach())
         self._limit: ConnectionLimit | None = limit
+        self.since = time.monotonic()
         limit.count += 1
+        limit.accept(self)
+
+    def abort(self) -> None:
+        """End a handshake; asyncio then closes the connection."""
+        if self._limit is not None:
+            self._limit.forget(self.fileno())
+        with contextlib.suppress(OSError):
+            self.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         """Close the socket and decrement the count."""
+        if self._limit is not None:
+            self._limit.forget(self.fileno())
         super().close()
         if self._limit is not None:
             self._limit.count -= 1

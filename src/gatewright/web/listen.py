@@ -29,7 +29,7 @@ def listen(host: str, port: int) -> LimitedSocket:
     return listening
 
 
-def address_of(listening: socket.socket) -> str:
+def address_of(listening: socket.socket, *, tls: bool = False) -> str:
     """Return the URL of a listening socket.
 
     >>> with listen("127.0.0.1", 0) as listening:
@@ -37,4 +37,5 @@ def address_of(listening: socket.socket) -> str:
     'http://127.0.0.1'
     """
     host, port = listening.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    scheme = "https" if tls else "http"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"

@@ -9,6 +9,8 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from gatewright.web.bounded_connection import BODY_TIMEOUT, BoundedConnection
 from gatewright.web.connection_limit import ConnectionLimit
 
+#: Code of a connection that the server closes because it stops.
+GOING_AWAY = 1001
 #: Maximum number of parts of a message.
 MAX_PARTS = 1024
 
@@ -41,6 +43,13 @@ class WebSocketConnection(BoundedConnection, WebSocketsSansIOProtocol):
         if self.handshake_complete and not self._parts:
             self._deadline = None
         super().check(now)
+
+    def shutdown(self) -> None:
+        """Let the application answer the messages that it has read, and close."""
+        if self.handshake_complete and not self.close_sent:
+            self.queue.put_nowait({"type": "websocket.disconnect", "code": GOING_AWAY, "reason": ""})
+        else:
+            super().shutdown()
 
     def handle_text(self, event: Any) -> None:
         self._begin(event)

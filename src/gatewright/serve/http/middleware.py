@@ -12,10 +12,15 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gatewright.serve.http.auth import Tokens
+from gatewright.serve.service import Shared
 from gatewright.web.hosts import duplicate_header, is_allowed_host, is_allowed_origin
 
 #: Paths without secrets, open to load balancers under any host name.
 _PUBLIC_PATHS = ("/healthz", "/readyz")
+#: Header of an answer that names the replica.
+REPLICA_HEADER = b"gatewright-replica"
+#: Messages with headers.
+_BEGINNINGS = ("http.response.start", "websocket.accept", "websocket.http.response.start")
 #: Timeout for a whole request body, in seconds.
 _BODY_TIMEOUT = 30
 
@@ -93,6 +98,31 @@ class AccessMiddleware:
                 return error_response(413, "body", f"at most {self._max_body} bytes", "more")
             if not message.get("more_body", False):
                 return b"".join(parts)
+
+
+class ReplicaMiddleware:
+    """Names the replica in each answer; while it drains, asks clients of HTTP to connect again.
+
+    Args:
+        app: the application.
+        shared: has the name of the replica, and whether it drains.
+    """
+
+    def __init__(self, app: ASGIApp, *, shared: Shared) -> None:
+        self._app, self._shared = app, shared
+        self._replica = [(REPLICA_HEADER, shared.replica.encode())] if shared.replica else []
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Call the application with a `send` that adds headers."""
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] in _BEGINNINGS:
+                message["headers"] = [*message.get("headers", ()), *self._replica]
+                if self._shared.draining and message["type"] == "http.response.start":
+                    message["headers"].append((b"connection", b"close"))
+            await send(message)
+
+        await self._app(scope, receive, send_with_headers)
 
 
 def _token(scope: Scope, headers: Headers) -> str | None:

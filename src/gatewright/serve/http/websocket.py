@@ -11,9 +11,11 @@ from typing import Any
 from fastapi import FastAPI
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from gatewright.serve.http.middleware import error_response
 from gatewright.serve.http.parsing import InvalidMessageError, frame
 from gatewright.serve.http.responses import render
 from gatewright.serve.logs import log_event
+from gatewright.serve.models import Models, UnknownModelError
 from gatewright.serve.schemas import (
     AdvanceFrame,
     CreateFrame,
@@ -25,6 +27,7 @@ from gatewright.serve.schemas import (
     SessionFrame,
 )
 from gatewright.serve.service import Service
+from gatewright.web.websocket_connection import GOING_AWAY
 
 #: Subprotocols, one for each encoding of frames; the first is the default.
 SUBPROTOCOLS = ("gatewright.json", "gatewright.msgpack")
@@ -38,29 +41,43 @@ _ANSWER_BYTES = 65_536
 class WebSocketEndpoint:
     """Accepts the WebSocket connections of a server."""
 
-    def __init__(self, service: Service) -> None:
-        self._service, self._count = service, 0
+    def __init__(self, models: Models) -> None:
+        self._models, self._count = models, 0
 
     def add(self, app: FastAPI) -> None:
         """Add the endpoint to an application."""
-        app.add_api_websocket_route("/v1/ws", self._serve)
+        app.add_api_websocket_route("/v1/ws", self._serve_default)
+        app.add_api_websocket_route("/v1/models/{model}/ws", self._serve_named)
 
-    async def _serve(self, websocket: WebSocket) -> None:
+    async def _serve_default(self, websocket: WebSocket) -> None:
+        await self._serve(websocket, self._models.default)
+
+    async def _serve_named(self, websocket: WebSocket) -> None:
+        try:
+            service = self._models.named(websocket.path_params["model"])
+        except UnknownModelError as error:
+            refusal = error_response(404, error.argument, error.expected, error.got)
+            await websocket.send_denial_response(refusal)
+        else:
+            await self._serve(websocket, service)
+
+    async def _serve(self, websocket: WebSocket, service: Service) -> None:
+        shared = self._models.shared
         offered = websocket.scope.get("subprotocols", ())
         chosen = next((name for name in offered if name in SUBPROTOCOLS), None)
         await websocket.accept(chosen)
-        if self._count >= self._service.limits.max_connections or self._service.stopping:
+        if self._count >= shared.limits.max_connections or shared.closing:
             await websocket.close(1013, "retry after 5 s")
             return
         self._count += 1
-        self._service.metrics.connections.set(self._count)
-        connection = Connection(self._service, websocket, packed=chosen == SUBPROTOCOLS[1])
+        shared.metrics.connections.set(self._count)
+        connection = Connection(service, websocket, packed=chosen == SUBPROTOCOLS[1])
         start = time.perf_counter()
         try:
             await connection.serve()
         finally:
             self._count -= 1
-            self._service.metrics.connections.set(self._count)
+            shared.metrics.connections.set(self._count)
             log_event("connection", frames=connection.frames, seconds=round(time.perf_counter() - start, 3))
 
 
@@ -87,11 +104,13 @@ class Connection:
         self.frames = 0
 
     async def serve(self) -> None:
-        """Process frames until the client disconnects."""
+        """Process frames until the client disconnects, or the server stops: then answer them and close."""
         try:
             while True:
                 message = await self._websocket.receive()
                 if message["type"] == "websocket.disconnect":
+                    if self._service.shared.closing:
+                        await self._go_away()
                     break
                 self.frames += 1
                 data = message.get("bytes")
@@ -99,6 +118,12 @@ class Connection:
         finally:
             for task in self._tasks:
                 task.cancel()
+
+    async def _go_away(self) -> None:
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+        with contextlib.suppress(WebSocketDisconnect, RuntimeError):  # the client has disconnected
+            await self._websocket.close(GOING_AWAY, "the server stops; reconnect")
 
     async def _begin(self, data: str | bytes) -> None:
         try:

@@ -87,7 +87,7 @@ class Batcher:
         """
         require_request(request)
         if self._closed:
-            raise BusyError("request", "a running server", "one that is stopping", retry_after=1.0)
+            raise _stopping_error()
         if len(self._waiting) >= self._max_waiting:
             retry_after = max(0.1, self._pace * self._max_waiting / 2)
             got = str(len(self._waiting))
@@ -108,12 +108,21 @@ class Batcher:
             BusyError: if the batcher is closed.
         """
         if self._closed:
-            raise BusyError("request", "a running server", "one that is stopping", retry_after=1.0)
+            raise _stopping_error()
         return await asyncio.get_running_loop().run_in_executor(self._thread, function, *arguments)
 
-    async def close(self) -> None:
-        """Answer the waiting requests and stop; idempotent."""
+    async def close(self, *, answer: bool = True) -> None:
+        """Stop; idempotent.
+
+        Args:
+            answer: whether the waiting requests are answered; otherwise they are refused, and only the batch that
+                runs is answered.
+        """
         self._closed = True
+        while self._waiting and not answer:
+            _, future = self._waiting.popleft()
+            if not future.cancelled():
+                future.set_exception(_stopping_error())
         self._arrived.set()
         self._full.set()
         if self._task is not None:
@@ -171,6 +180,10 @@ class Batcher:
                 batch.append((request, future))
         self._waiting.extendleft(reversed(later))
         return batch
+
+
+def _stopping_error() -> BusyError:
+    return BusyError("request", "a running server", "one that is stopping", retry_after=1.0)
 
 
 async def _wait(event: asyncio.Event, seconds: float) -> None:

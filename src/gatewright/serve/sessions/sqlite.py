@@ -177,10 +177,12 @@ class SqliteStore:
                 added = self._write(saved)
                 done.append(added is not None)
                 grown[saved.owner] += added or 0
-        self._sizes.update(grown)
-        self._counts.update(
+        created = (
             saved.owner for saved, committed in zip(sessions, done, strict=True) if committed and not saved.version
         )
+        with self._lock:
+            self._sizes.update(grown)
+            self._counts.update(created)
         return done
 
     def _write(self, saved: StoredSession) -> int | None:
@@ -210,8 +212,9 @@ class SqliteStore:
             size = rows.fetchone()
             self._file.execute("DELETE FROM sessions WHERE id = ? AND owner = ?", (name, owner))
         if size is not None:
-            self._counts[owner] -= 1
-            self._sizes[owner] -= size[0]
+            with self._lock:
+                self._counts[owner] -= 1
+                self._sizes[owner] -= size[0]
 
     @contextlib.contextmanager
     def _change(self) -> Iterator[None]:
@@ -258,13 +261,14 @@ class SqliteStore:
 
     def count(self, owner: str | None = None) -> int:
         """Return the number of an owner's sessions, or of all sessions."""
-        return self._counts.total() if owner is None else self._counts[owner]
+        with self._lock:
+            return self._counts.total() if owner is None else self._counts[owner]
 
     def size(self, owner: str) -> int:
         """Return the approximate size of an owner's sessions, in bytes."""
         return self._sizes[owner]
 
-    def save_model(self, model: StoredModel) -> None:
+    def save_model(self, model: StoredModel, name: str = "") -> None:  # noqa: ARG002
         """Store a model if it is not stored yet.
 
         Raises:

@@ -19,7 +19,7 @@ class StoredSession(NamedTuple):
 
     Attributes:
         id: name of the session.
-        owner: its owner; other owners cannot see it.
+        owner: its owner; other owners cannot see it.  That of a session of a named model is ``NAME:OWNER``.
         model: fingerprint of its model.
         version: number of earlier commits.
         steps: steps taken in total; a reset does not change it.
@@ -147,8 +147,13 @@ class Store(Protocol):
     def size(self, owner: str) -> int:
         """Return the approximate size of an owner's sessions, in bytes."""
 
-    def save_model(self, model: StoredModel) -> None:
-        """Store a model if it is not stored yet."""
+    def save_model(self, model: StoredModel, name: str = "") -> None:
+        """Store a model if it is not stored yet.
+
+        Args:
+            model: the model.
+            name: name that it is served by; a store that may lose its data saves the last one of each name again.
+        """
 
     def load_model(self, fingerprint: str) -> StoredModel | None:
         """Return a model, or None if it is not stored."""

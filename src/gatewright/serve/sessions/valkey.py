@@ -107,7 +107,7 @@ class ValkeyStore:
         self._password = options.get("password")
         self._closed, self._rest = False, (0.0, "")
         self._failed = False  # whether the last write failed
-        self._model: StoredModel | None = None  # the last saved model
+        self._models: dict[str, StoredModel] = {}  # the last saved model of each name
         # No retries: a command sent again after its execution would be refused without notice.
         fixed = {"decode_responses": False, "protocol": 2, "retry": Retry(NoBackoff(), 0)}
         defaults = {
@@ -157,19 +157,23 @@ class ValkeyStore:
         if not sessions:
             return []
         done = self._save(sessions)
-        if _MODEL_MISSING in done and self._model is not None:
-            self.save_model(self._model)
+        if _MODEL_MISSING in done:
             again = [place for place, code in enumerate(done) if code == _MODEL_MISSING]
+            missing = {sessions[place].model for place in again}
+            for name, model in list(self._models.items()):
+                if model.fingerprint in missing:
+                    self.save_model(model, name)
             for place, code in zip(again, self._save([sessions[place] for place in again]), strict=True):
                 done[place] = code
         return [code == 1 for code in done]
 
     def _save(self, sessions: Sequence[StoredSession]) -> list[int]:
         keys, values = [_key("count")], []
+        served = {model.fingerprint for model in list(self._models.values())}
         for saved in sessions:
             keys += [_key("session:", saved.id), _key("owner:", saved.owner), _key("bytes:", saved.owner)]
             keys += [_key("model:", saved.model)]
-            ours = self._model is not None and saved.model == self._model.fingerprint
+            ours = saved.model in served
             follows = saved.version - 1 if saved.version else b""
             values += [follows, saved.parent_tag, int(ours and saved.version == 0), saved.size]
             values += [_bytes(value) if isinstance(value, str) else value for value in saved[:10]]
@@ -218,7 +222,7 @@ class ValkeyStore:
         """Return the approximate size of an owner's sessions, in bytes, without those of earlier builds."""
         return int(self._do("GET", _key("bytes:", owner)) or 0)
 
-    def save_model(self, model: StoredModel) -> None:
+    def save_model(self, model: StoredModel, name: str = "") -> None:
         """Store a model if it is not stored yet.
 
         Raises:
@@ -229,7 +233,7 @@ class ValkeyStore:
             self._client.execute_command, "SET", _PREFIX + "format", FORMAT, "NX"
         )  # in case the server lost all data
         self._write(self._client.execute_command, "SET", _key("model:", model.fingerprint), value, "NX")
-        self._model = model
+        self._models[name] = model
 
     def load_model(self, fingerprint: str) -> StoredModel | None:
         """Return a model, or None if it is not stored."""
