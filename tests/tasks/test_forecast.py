@@ -16,7 +16,8 @@ from gatewright.nn.model import Model
 from gatewright.spec import READS, Scaler
 from gatewright.tasks.forecast import dataset as series_data
 from gatewright.tasks.forecast.csv_output import to_csv
-from gatewright.tasks.forecast.predict import forecast, late_targets
+from gatewright.tasks.forecast.fitted_table import late_targets
+from gatewright.tasks.forecast.predict import forecast
 from gatewright.tasks.spreadsheet import with_harmless_names
 from tests.support.evaluations import forecast_test_part
 from tests.support.small_models import DATA, forecaster, language_model, rows_of, write_cells, write_sites

@@ -19,20 +19,19 @@ from gatewright.data.table import Series, Table, table_of
 from gatewright.data.window_checks import Sizes
 from gatewright.errors import DataError, GatewrightError
 from gatewright.estimators.backtest_baselines import References
+from gatewright.estimators.table_answer import CUTOFF
 from gatewright.nn.model import Model
 from gatewright.progress import Waits
 from gatewright.spec import ModelSpec, TableSpec
 from gatewright.tasks import registry
 from gatewright.tasks.forecast.dataset import SeriesData, SeriesSettings, data_options, roles
 from gatewright.tasks.forecast.evaluate import Chosen, described, forecast_batches
-from gatewright.tasks.forecast.predict import forecast_frame, require_forecaster, rows_observed, times_of
+from gatewright.tasks.forecast.fitted_table import require_forecaster, rows_observed
+from gatewright.tasks.forecast.forecast_frame import forecast_frame, times_of
 from gatewright.tasks.forecast.rolling import read_by, rows_before
 from gatewright.tasks.forecast.scores import Basis, Batch, score
 from gatewright.tasks.options import DataOptions, Options
 from gatewright.train import launch
-
-#: Name of the column with the last row before a forecast.
-CUTOFF = "cutoff"
 
 
 @dataclass(frozen=True)

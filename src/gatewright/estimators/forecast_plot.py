@@ -13,8 +13,10 @@ from matplotlib.figure import Figure
 
 from gatewright.data.table import Table
 from gatewright.nn.model import Model
+from gatewright.tasks.forecast.fitted_table import rows_observed
+from gatewright.tasks.forecast.forecast_frame import times_of
 from gatewright.tasks.forecast.plot import COLOURS, STYLE
-from gatewright.tasks.forecast.predict import forecast, rows_observed, times_of
+from gatewright.tasks.forecast.predict import forecast
 
 #: Maximum number of panels.
 PANELS = 4

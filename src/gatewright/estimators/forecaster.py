@@ -22,13 +22,8 @@ from gatewright.nn.model import Model
 from gatewright.runs.run import digest
 from gatewright.spec import CellSpec, TableSpec
 from gatewright.tasks.forecast.dataset import SeriesData, data_options, roles
-from gatewright.tasks.forecast.predict import (
-    fitted,
-    forecast,
-    forecastable,
-    late_targets,
-    require_forecaster,
-)
+from gatewright.tasks.forecast.fitted_table import fitted, forecastable, late_targets, require_forecaster
+from gatewright.tasks.forecast.predict import forecast
 from gatewright.tasks.options import Options
 from gatewright.train.callback import Callback
 

@@ -12,7 +12,7 @@ from gatewright.estimators.base import Estimator
 from gatewright.estimators.python_names import python_names
 from gatewright.estimators.table_input import TableInput, table_input
 from gatewright.tasks.base import SamplePaths
-from gatewright.tasks.forecast.predict import require_forecaster
+from gatewright.tasks.forecast.fitted_table import require_forecaster
 from gatewright.tasks.forecast.sample_paths import PATH, require_paths, sample_paths
 
 if TYPE_CHECKING:

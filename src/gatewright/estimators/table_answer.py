@@ -15,8 +15,10 @@ from gatewright.data.dataframes import INDEX_NAME
 from gatewright.data.frame import Frame
 from gatewright.data.table import Table
 from gatewright.data.time_zones import Times, is_place, to_local, to_utc
-from gatewright.estimators.backtest import CUTOFF
 from gatewright.estimators.written_times import numbers_like, texts_like
+
+#: Name of the column with the last row before a forecast of a backtest.
+CUTOFF = "cutoff"
 
 
 def to_array(forecasts: pl.DataFrame, table: Table, several: int, flat: bool) -> NDArray[np.float64]:

@@ -16,7 +16,7 @@ from gatewright.data.cell_text import text
 from gatewright.data.frame import Frame
 from gatewright.data.table import Table
 from gatewright.data.time_zones import LOCAL, Times, to_utc
-from gatewright.tasks.forecast.predict import written
+from gatewright.tasks.forecast.forecast_frame import written
 
 _DATES = ("%Y-%m-%d", "%Y/%m/%d", "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%m-%d-%Y", "%Y.%m.%d")
 _CLOCKS = (" %H:%M:%S", " %H:%M", "T%H:%M:%S", "T%H:%M", " %I:%M %p", " %I:%M:%S %p", "")

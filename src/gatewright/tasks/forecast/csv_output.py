@@ -12,14 +12,9 @@ from gatewright.nn.model import Model
 from gatewright.progress import SILENT, Waits
 from gatewright.tasks.base import SamplePaths
 from gatewright.tasks.forecast.dataset import roles
-from gatewright.tasks.forecast.predict import (
-    fitted,
-    forecast,
-    forecastable,
-    late_targets,
-    require_forecaster,
-    written,
-)
+from gatewright.tasks.forecast.fitted_table import fitted, forecastable, late_targets, require_forecaster
+from gatewright.tasks.forecast.forecast_frame import written
+from gatewright.tasks.forecast.predict import forecast
 from gatewright.tasks.forecast.sample_paths import require_paths, sample_paths
 from gatewright.tasks.options import DataOptions
 from gatewright.tasks.spreadsheet import with_harmless_names

@@ -19,7 +19,7 @@ from gatewright.nn.model import Model
 from gatewright.spec import NO_CATEGORY, QuantileHead, Scaler, SeriesEncoder
 from gatewright.spec.recording import RecordingMetadata, SeriesMetadata
 from gatewright.tasks.forecast.dataset import SeriesData, roles
-from gatewright.tasks.forecast.predict import fitted, rows_observed
+from gatewright.tasks.forecast.fitted_table import fitted, rows_observed
 from gatewright.tasks.forecast.seasonal_differences import seasonal_differences, seen_ages
 from gatewright.tasks.forecast.window_units import Place, in_window, replace_targets
 from gatewright.tasks.inputs import Array, InputBatch, device_of, start_error

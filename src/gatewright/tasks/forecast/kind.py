@@ -224,7 +224,7 @@ class Forecast(Kind["SeriesData"]):
             GatewrightError: if the loss has another minimum than what the model forecasts.
         """
         from gatewright.tasks.forecast import dataset
-        from gatewright.tasks.forecast.predict import fitted, require_forecaster
+        from gatewright.tasks.forecast.fitted_table import fitted, require_forecaster
 
         encoder, head = require_forecaster(model, None, "")
         fitted(data.table, encoder, head)
@@ -305,8 +305,8 @@ class Forecast(Kind["SeriesData"]):
     ) -> Evaluation:
         """Score the windows of the test part, next to the baselines and to models of other packages."""
         from gatewright.tasks.forecast.evaluate import choose, evaluate_forecast
+        from gatewright.tasks.forecast.fitted_table import fitted, require_forecaster
         from gatewright.tasks.forecast.plot import plot_forecasts
-        from gatewright.tasks.forecast.predict import fitted, require_forecaster
         from gatewright.tasks.forecast.reference_models import REFERENCES, require_references
 
         require_references(baselines)

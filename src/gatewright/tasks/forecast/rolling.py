@@ -17,7 +17,7 @@ from gatewright.nn.model import Model
 from gatewright.spec import ModelSpec
 from gatewright.tasks.forecast.dataset import SeriesData, SeriesSettings, data_options
 from gatewright.tasks.forecast.evaluate import draw, forecast_batches
-from gatewright.tasks.forecast.predict import fitted
+from gatewright.tasks.forecast.fitted_table import fitted
 from gatewright.tasks.forecast.scores import Basis, score
 from gatewright.tasks.options import Options
 from gatewright.tasks.settings import TrainingSettings

@@ -19,7 +19,9 @@ from gatewright.spec import QuantileHead
 from gatewright.spec.table import LARGEST_LAG_CORRELATION
 from gatewright.tasks.base import SamplePaths
 from gatewright.tasks.forecast.dependence import Values, dependence_of
-from gatewright.tasks.forecast.predict import fitted, forecast_frame, require_forecaster, window_at_end
+from gatewright.tasks.forecast.fitted_table import fitted, require_forecaster
+from gatewright.tasks.forecast.forecast_frame import forecast_frame
+from gatewright.tasks.forecast.predict import window_at_end
 from gatewright.tasks.forecast.quantile_function import values_at
 from gatewright.tasks.forecast.window_units import Place
 from gatewright.tasks.forecast.windows import predict_scaled, quantiles_in_units

@@ -16,8 +16,8 @@ from gatewright.files.model_file import ModelFile
 from gatewright.runtime.stream import Stream
 from gatewright.tasks.base import SESSIONS, StreamScore
 from gatewright.tasks.forecast.dataset import roles
+from gatewright.tasks.forecast.fitted_table import fitted
 from gatewright.tasks.forecast.metrics import measure
-from gatewright.tasks.forecast.predict import fitted
 from gatewright.tasks.options import DataOptions
 
 #: Maximum number of windows that are scored.
