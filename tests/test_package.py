@@ -86,6 +86,7 @@ ROOMS = [
         "tuning",
         "inspector",
         "estimators",
+        "scoring",
         "reproduce",
         "cli",
         "__main__",

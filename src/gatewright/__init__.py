@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from gatewright.nn.model import Model as Model
     from gatewright.nn.tbptt import tbptt as tbptt
     from gatewright.runtime.stream import Stream as Stream
+    from gatewright.scoring.scorer import Scorer as Scorer
     from gatewright.spec import CellSpec as CellSpec
     from gatewright.spec import ModelSpec as ModelSpec
 
@@ -41,6 +42,7 @@ _HOMES = {
     "ModelSpec": "gatewright.spec",
     "SequenceClassifier": "gatewright.estimators",
     "SequenceTagger": "gatewright.estimators",
+    "Scorer": "gatewright.scoring.scorer",
     "Stream": "gatewright.runtime.stream",
     "convert": "gatewright.nn",
     "equations": "gatewright",

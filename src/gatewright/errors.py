@@ -78,6 +78,10 @@ class LimitError(GatewrightError):
     """A quota that was exceeded."""
 
 
+class GatewrightWarning(UserWarning):
+    """Something that a result does not cover, such as a series that is too short."""
+
+
 class SlowPathWarning(UserWarning):
     """A layer runs on torch's operations, step by step, where the kernels cannot; said once for each cause.
 

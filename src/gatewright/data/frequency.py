@@ -133,8 +133,8 @@ def shown(time: np.datetime64) -> str:
     return date if clock in ("", "00:00") else f"{date} {clock}"
 
 
-def after(time: np.datetime64, step: str, steps: NDArray[np.int64]) -> Times:
-    """Return the timestamps ``steps`` steps after ``time``.
+def after(time: np.datetime64 | Times, step: str, steps: NDArray[np.int64]) -> Times:
+    """Return the timestamps ``steps`` steps after ``time``; both may be arrays.
 
     >>> after(np.datetime64("2020-01-31T00:00", "us"), "1me", np.array([1])).astype("datetime64[D]")
     array(['2020-02-29'], dtype='datetime64[D]')
@@ -143,12 +143,12 @@ def after(time: np.datetime64, step: str, steps: NDArray[np.int64]) -> Times:
     if unit in _MONTHS:
         month = time.astype("datetime64[M]")
         offset = time - (month + (unit == "me")).astype("datetime64[us]")
-        starts: Times = (month + count * steps + (unit == "me")).astype("datetime64[us]")
-        return starts + offset
+        starts = (month + count * steps + (unit == "me")).astype("datetime64[us]")
+        return np.asarray(starts + offset)
     if unit == "b":
         day = time.astype("datetime64[D]")
-        days: Times = np.busday_offset(day, count * steps).astype("datetime64[us]")
-        return days + (time - day)
+        days = np.busday_offset(day, count * steps).astype("datetime64[us]")
+        return np.asarray(days + (time - day))
     return np.add(time, (count * _UNITS[unit] * steps).astype("timedelta64[us]"))
 
 

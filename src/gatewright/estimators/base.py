@@ -16,6 +16,7 @@ from rich.console import Console
 
 from gatewright.data.text_sources import TextFiles
 from gatewright.errors import GatewrightError, nearest, path_of, shorten
+from gatewright.errors import GatewrightWarning as GatewrightWarning
 from gatewright.estimators.isolation import isolated
 from gatewright.estimators.python_names import option_of, parameter_of
 from gatewright.nn.model import Model, load
@@ -46,10 +47,6 @@ def _not_fitted() -> type[NotFittedError]:
     from sklearn import exceptions
 
     return type("NotFittedError", (NotFittedError, exceptions.NotFittedError), {})
-
-
-class GatewrightWarning(UserWarning):
-    """Something that a result does not cover, such as a series that is too short."""
 
 
 class Estimator:

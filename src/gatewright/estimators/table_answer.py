@@ -86,8 +86,12 @@ def _rows(forecasts: pl.DataFrame, table: Table, frame: Frame) -> NDArray[np.int
     """Return for each forecast the place of a row of its series in the table."""
     if not table.roles.ids:
         return np.zeros(len(forecasts), np.int64)
-    first = {each.ids: int(np.searchsorted(frame.lines, each.lines[each.lines > 0][0])) for each in table.series}
-    return np.array([first[key] for key in forecasts.select(table.roles.ids).rows()], np.int64)
+    ids = table.roles.ids
+    lines = np.array([each.lines[np.argmax(each.lines > 0)] for each in table.series])
+    first = pl.DataFrame({str(k): [each.ids[k] for each in table.series] for k in range(len(ids))})
+    first = first.with_columns(pl.Series("row", np.searchsorted(frame.lines, lines).astype(np.int64)))
+    keys = pl.DataFrame([forecasts[name].alias(str(k)) for k, name in enumerate(ids)])
+    return keys.join(first, on=keys.columns, how="left", maintain_order="left")["row"].to_numpy()
 
 
 def _time_columns(forecasts: pl.DataFrame, table: Table) -> list[str]:

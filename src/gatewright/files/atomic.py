@@ -29,12 +29,32 @@ def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
     ...     [file.read_bytes() for file in Path(folder).iterdir()]
     [b'whole']
     """
+    with replacing(path) as file:
+        file.write(data)
+
+
+@contextmanager
+def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """Yield a new file that takes the place of another one at the end, unless an error ends it.
+
+    As `write_bytes` writes it: what a killed process leaves is a partial file, which the next write removes.
+
+    Raises:
+        OSError: if the file cannot be written; the old content is still there.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with replacing(Path(folder) / "note.txt") as file:
+    ...         _ = file.write(b"first, "), file.write(b"second")
+    ...     (Path(folder) / "note.txt").read_bytes()
+    b'first, second'
+    """
     path = Path(path)
     _remove_abandoned(path)
     file, partial = _new(path)
     try:
         with file:
-            file.write(data)
+            yield file
             file.flush()
             os.fsync(file.fileno())
             if os.name != "nt":  # while it is open it is locked, so that no other writer removes it

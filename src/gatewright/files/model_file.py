@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import io
 import json
 import math
 import os
@@ -167,11 +168,28 @@ def read(path: str | os.PathLike[str]) -> ModelFile:
     path = path_of(path, "path", "the path of a model file")
     try:
         with regular_file.open_file(path) as file:
-            return _read(file)
+            return _read(file, os.fstat(file.fileno()).st_size)
     except (OSError, MemoryError) as error:
         raise unusable(ModelFileError, path, error) from None
     except GatewrightError as error:
         where = f"{path}: {error.argument}" if error.argument else str(path)
+        raise ModelFileError(where, error.expected, error.got) from None
+
+
+def of_bytes(data: bytes) -> ModelFile:
+    """Return the model in the bytes of a model file; everything is checked, as by `read`.
+
+    Raises:
+        ModelFileError: if they are damaged, not Gatewright's or too new.
+
+    >>> of_bytes(b"")  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    gatewright.errors.ModelFileError: model: header: expected a safetensors file, at least 8 bytes ..., got 0 bytes
+    """
+    try:
+        return _read(io.BytesIO(data), len(data))
+    except GatewrightError as error:
+        where = f"model: {error.argument}" if error.argument else "model"
         raise ModelFileError(where, error.expected, error.got) from None
 
 
@@ -196,8 +214,7 @@ def _version(model: ModelFile) -> str:
     return str(max(OLDEST_WRITTEN, model.spec.version(), vocabulary, table))
 
 
-def _read(file: BufferedReader) -> ModelFile:
-    size = os.fstat(file.fileno()).st_size
+def _read(file: BufferedReader | io.BytesIO, size: int) -> ModelFile:
     header, data_size = _read_header(file, size)
     metadata = _checked_metadata(header.pop("__metadata__", None))
     text = metadata["spec"]
@@ -238,7 +255,7 @@ def _read(file: BufferedReader) -> ModelFile:
     return model
 
 
-def _read_header(file: BufferedReader, size: int) -> tuple[dict[str, Any], int]:
+def _read_header(file: BufferedReader | io.BytesIO, size: int) -> tuple[dict[str, Any], int]:
     """Read the header, and return it with the number of bytes that follow."""
     if size < 8:
         raise ModelFileError("header", "a safetensors file, at least 8 bytes long", f"{size} bytes")

@@ -35,21 +35,60 @@ def forecast_frame(
     Raises:
         DataError: if two columns would have one name.
     """
-    horizon = len(answer)
+    return forecasts_frame([one], np.array([rows]), table, outputs, answer[None], more)
+
+
+def forecasts_frame(
+    series: Sequence[Series],
+    rows: NDArray[np.int64],
+    table: Table,
+    outputs: Sequence[str],
+    answers: NDArray[np.float64],
+    more: Sequence[tuple[str, object]] = (),
+    before: NDArray[np.int64] | int = 0,
+) -> pl.DataFrame:
+    """Return forecasts of several series, as `forecast_frame` does of one.
+
+    Args:
+        series: the series.
+        rows: number of rows of each before the forecast.
+        table: the table of the series.
+        outputs: names of the quantiles, as `QuantileHead.names`.
+        answers: the forecasts (series, horizon, targets, quantiles), in units.
+        more: names and cells of further columns, a row for each series and step.
+        before: number of rows of each before those of the table, of a table without timestamps.
+
+    Raises:
+        DataError: if two columns would have one name.
+    """
+    horizon = answers.shape[1]
     columns: list[tuple[str, object]] = []
-    columns += [(name, [own] * horizon) for name, own in zip(table.roles.ids, one.ids, strict=True)]
-    when, ahead = ahead_of(one, rows, table, horizon)
-    columns.append((when, ahead if one.times is None else _zoned(np.asarray(ahead), table.clock)))
+    for place, name in enumerate(table.roles.ids):
+        own = pl.Series([each.ids[place] for each in series], dtype=pl.String)
+        columns.append((name, own.gather(np.repeat(np.arange(len(series)), horizon))))
+    columns.append(_ahead_column(series, rows, table, horizon, before))
     columns += more
     for index, target in enumerate(table.roles.targets):
         for place, name in enumerate(outputs):
-            columns.append((f"{target}_{name}", answer[:, index, place]))
+            columns.append((f"{target}_{name}", np.ascontiguousarray(answers[:, :, index, place]).ravel()))
     frame = dict(columns)
     if len(frame) < len(columns):
         names = [name for name, _ in columns]
         twice = next(name for name in names if names.count(name) > 1)
         raise DataError(f"column {twice!r}", "a name that no other column of the forecast has", "it twice")
     return pl.DataFrame(frame)
+
+
+def _ahead_column(
+    series: Sequence[Series], rows: NDArray[np.int64], table: Table, horizon: int, before: NDArray[np.int64] | int
+) -> tuple[str, object]:
+    """Return the name and the cells of the column that says when."""
+    ahead = np.arange(1, horizon + 1)
+    if series[0].times is None:
+        return "row", ((rows + before)[:, None] + ahead).ravel()
+    last = np.array([one.times[row - 1] for one, row in zip(series, rows, strict=True) if one.times is not None])
+    times = frequency.after(last[:, None], table.step, ahead)
+    return table.roles.time, _zoned(times.ravel(), table.clock)
 
 
 def times_of(one: Series, rows: NDArray[np.int64], table: Table) -> object:

@@ -1,0 +1,252 @@
+"""`Scorer`: a trained model over tables of many series, without torch."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import polars as pl
+
+from gatewright.data.frame import Frame
+from gatewright.data.sources import frame_of
+from gatewright.errors import GatewrightError, GatewrightWarning, SpecError
+from gatewright.estimators.array_input import is_pandas
+from gatewright.estimators.python_names import python_names
+from gatewright.estimators.table_answer import typed
+from gatewright.estimators.table_input import TableInput, require_distinct_ids, table_input
+from gatewright.files import model_file, regular_file
+from gatewright.files.model_path import require_model_file
+from gatewright.runtime.many_series import ManySeries
+from gatewright.scoring.advance import advance_series, require_forecasts
+from gatewright.scoring.series_forecasts import Reading, forecast_series, long_enough
+from gatewright.scoring.states import Snapshots, frame_of_states
+from gatewright.scoring.whole_series import whole_series
+from gatewright.spec import FILLS, SeriesEncoder
+
+
+class Scored(NamedTuple):
+    """What `Scorer.advance` returns.
+
+    Attributes:
+        forecasts: a frame of the library of the table.
+        states: a snapshot of each series, for the next call: a polars DataFrame, or an Arrow table where the
+            table is one.
+    """
+
+    forecasts: Any
+    states: Any
+
+
+class Scorer:
+    """A trained forecaster that scores tables of many series, without torch.
+
+    A pickle of it holds the bytes of the model file.  Tables are read and checked as `Forecaster.predict` does,
+    with the same errors and the same forecasts.  Needs ``gatewright[score]`` (or ``[train]``).
+
+    Args:
+        model: directory of a run, path of a model file, or the bytes of one.
+        horizon: number of steps to forecast; that of the training if None.
+        fill: how missing inputs are filled, "forward" or "mean"; as in training if None.
+        threads: maximum number of threads for a call.
+
+    Raises:
+        GatewrightError: if there is no such model, it is no forecaster, or an argument is none that it takes.
+
+    >>> Scorer(b"")  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    gatewright.errors.ModelFileError: model: header: expected a safetensors file, ... got 0 bytes
+    """
+
+    def __init__(
+        self, model: Path | str | bytes, *, horizon: int | None = None, fill: str | None = None, threads: int = 1
+    ) -> None:
+        if fill not in (None, *FILLS):
+            raise GatewrightError("fill", "forward, mean or None", repr(fill)[:80])
+        if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
+            raise GatewrightError("threads", "a whole number of at least 1", repr(threads)[:80])
+        self._content = _content(model)
+        self._arguments = (horizon, fill, threads)
+        file = model_file.of_bytes(self._content)
+        if file.spec.forecaster is None:
+            expected = "a forecaster; gatewright.load returns the estimator of any model"
+            raise SpecError("model", expected, f"a model with an encoder of kind {file.spec.encoder.kind!r}")
+        with python_names():
+            self._reading = Reading.of(file, fill, horizon)
+        self._model = ManySeries(file, threads)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _again, (self._content, *self._arguments)
+
+    def __repr__(self) -> str:
+        return (
+            f"Scorer(targets={list(self._reading.file.spec.encoder.targets)}, fingerprint={self.fingerprint[:12]})"
+        )
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the model, in hexadecimal; snapshots have it."""
+        return self._model.shape.fingerprint
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """Columns that name the series of a row."""
+        return self._reading.table.id
+
+    def score(self, table: Any) -> Any:
+        """Forecast what follows the last observed target of each series, from the model's context before it.
+
+        Args:
+            table: a frame of polars or pandas, or an Arrow table (any object with the Arrow PyCapsule interface),
+                with the columns of the training; or the path of a file.  Inputs known in advance go on for as many
+                rows as the model forecasts.
+
+        Returns:
+            A frame of the same library (polars for a path): ids, time, and each quantile of each target as
+            ``<target>_q<level>``, in the target's units and with the time zone of the table.
+
+        Raises:
+            GatewrightError: if the table does not fit the model.
+        """
+        with python_names():
+            given = self._given(table)
+            found, notes = long_enough(self._reading.read(given.source), self._reading.file)
+            _warn(notes)
+            return given.answer(forecast_series(self._model, self._reading, found), found)
+
+    def score_batches(self, tables: Iterable[Any], rows: int = 500_000) -> Iterator[Any]:
+        """Forecast series that come in pieces, such as the record batches of a partition: `score` of whole series.
+
+        Args:
+            tables: frames as for `score`.  The rows of a series stand together, and may go on in the next frame.
+            rows: number of rows to gather before they are scored; series stay whole.
+
+        Yields:
+            Frames of the library of the first table.
+
+        Raises:
+            GatewrightError: if a table does not fit the model, or a series comes again after another one.
+        """
+        library: list[Any] = []
+
+        def frames() -> Iterator[pl.DataFrame]:
+            for table in tables:
+                library[:] = library or [_to_library(table)]
+                yield self._frame(table).cells
+
+        with python_names():
+            for cells in whole_series(frames(), self.ids, rows):
+                yield library[0](self._scored(frame_of(cells)))
+
+    def _scored(self, frame: Frame) -> pl.DataFrame:
+        found, notes = long_enough(self._reading.read(frame), self._reading.file)
+        _warn(notes)
+        return typed(forecast_series(self._model, self._reading, found), found, frame)
+
+    def advance(self, table: Any, states: Any = None) -> Scored:
+        """Read all rows of each series, after those of its snapshot, and forecast what follows.
+
+        Forecasts depend on the rows of a series, and not on how they were divided among calls: two calls have
+        the bits of one with all rows.  `score` reads the model's context alone, and has other forecasts where
+        there are more rows.  A series that has read fewer rows than the context is read, and not forecast yet.
+
+        Args:
+            table: as for `score`; of a series with a snapshot the rows after the one that was read last.
+            states: the snapshots of an earlier call, a polars DataFrame or an Arrow table, or the path of a
+                Parquet file of them; None to begin.
+
+        Returns:
+            The forecasts, and the snapshots of all series, also of those that the table lacks.
+
+        Raises:
+            StateError: if a snapshot is damaged or of another model.
+            GatewrightError: if the table does not fit the model, or rows of a series do not follow upon its
+                snapshot.
+        """
+        with python_names():
+            given = self._given(table)
+            snapshots = self.snapshots(states)
+            found, advanced = advance_series(
+                self._model, self._reading, self._reading.read(given.source), snapshots
+            )
+            _warn(advanced.notes)
+            forecasts = given.answer(require_forecasts(advanced, self._encoder.context), found)
+            others = snapshots.without(advanced.seen)
+            rows = advanced.states if others is None else pl.concat([advanced.states, others])
+            to_arrow = _to_library(table) is pl.DataFrame.to_arrow
+            return Scored(forecasts, rows.to_arrow() if to_arrow else rows)
+
+    def snapshots(self, states: Any = None) -> Snapshots:
+        """Return snapshots by series; see `advance`."""
+        inputs = len(self._encoder.columns) - len(self._encoder.targets)
+        rows = None if states is None else frame_of_states(states)
+        return Snapshots(rows, self.ids, self._model.shape, inputs)
+
+    @property
+    def reading(self) -> Reading:
+        """How tables are read."""
+        return self._reading
+
+    @property
+    def model(self) -> ManySeries:
+        """The forecaster, packed."""
+        return self._model
+
+    @property
+    def _encoder(self) -> SeriesEncoder:
+        forecaster = self._reading.file.spec.forecaster
+        assert forecaster is not None
+        return forecaster[0]
+
+    def _given(self, table: Any) -> TableInput:
+        """Return a table as it came.
+
+        Raises:
+            GatewrightError: if it is no frame with named columns.
+        """
+        given = table_input(table)
+        if not given.framed:
+            expected = "a polars or pandas DataFrame, an Arrow table, or the path of a table"
+            raise GatewrightError("table", expected, f"a {type(table).__name__}")
+        require_distinct_ids(given, table, self.ids)
+        return given
+
+    def _frame(self, table: Any) -> Frame:
+        source = self._given(table).source
+        return source if isinstance(source, Frame) else frame_of(source)
+
+
+def _again(content: bytes, horizon: int | None, fill: str | None, threads: int) -> Scorer:
+    return Scorer(content, horizon=horizon, fill=fill, threads=threads)
+
+
+def _content(model: object) -> bytes:
+    """Return the bytes of a model file.
+
+    Raises:
+        GatewrightError: if there is none.
+    """
+    if isinstance(model, bytes):
+        return model
+    if not isinstance(model, str | Path):
+        expected = "the directory of a run, the path of a model file, or the bytes of one"
+        raise GatewrightError("model", expected, type(model).__name__)
+    with regular_file.open_file(require_model_file(Path(model), "model")) as file:
+        return file.read()
+
+
+def _to_library(table: Any) -> Callable[[pl.DataFrame], Any]:
+    """Return what makes a frame of polars one of the library of a table."""
+    if is_pandas(table):
+        return pl.DataFrame.to_pandas
+    arrow = sys.modules.get("pyarrow")
+    if arrow is not None and isinstance(table, (arrow.Table, arrow.RecordBatch)):
+        return pl.DataFrame.to_arrow
+    return lambda frame: frame
+
+
+def _warn(notes: Iterable[str]) -> None:
+    for note in notes:
+        warnings.warn(note, GatewrightWarning, stacklevel=3)
