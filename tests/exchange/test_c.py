@@ -22,6 +22,7 @@ from gatewright.data import frequency
 from gatewright.errors import GatewrightError
 from gatewright.exchange import c
 from gatewright.exchange.c import to_c
+from gatewright.exchange.c_arrays import exact
 from gatewright.files import model_file
 from gatewright.runtime.packed_model import WeightFormat
 from gatewright.spec import (
@@ -560,7 +561,7 @@ def test_the_version_is_that_of_the_header() -> None:
 
 @given(st.floats(width=64, allow_nan=False, allow_infinity=False))
 def test_numbers_are_written_exactly(number: float) -> None:
-    text = c._exact(number)
+    text = exact(number)
     assert struct.pack("d", float.fromhex(text)) == struct.pack("d", number)
     assert "p" in text
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import importlib.metadata
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from gatewright.errors import GatewrightError, reason
 from gatewright.exchange import c_categories, c_cells, c_classes, c_symbols
-from gatewright.exchange.c_arrays import block
-from gatewright.files import atomic
+from gatewright.exchange.c_arrays import block, identifier, names, numbers, text
+from gatewright.exchange.written import written
 from gatewright.files.model_file import ModelFile
 from gatewright.runtime.classes import pooling_of
 from gatewright.runtime.signature import Signature
@@ -21,9 +20,6 @@ from gatewright.spec.encoders import WINDOW_NUMBERS
 
 #: The newest version of ``gatewright_parts``, GATEWRIGHT_VERSION of the header.
 VERSION = 6
-
-#: What is written into the folder.
-FILES = ("model.h", "model.c")
 
 _HEADER = """\
 /* A model for gatewright.h, written by gatewright {version}: data alone.
@@ -166,23 +162,12 @@ def to_c(file: ModelFile, folder: Path, *, overwrite: bool = False) -> list[Path
     >>> spec = ModelSpec(SymbolEncoder(symbols=3, embedding_size=2), StackSpec(4), SymbolHead())
     >>> weights = {name: np.full(shape, 0.1, np.float32) for name, shape in spec.tensors().items()}
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     written = to_c(ModelFile(spec, weights, vocabulary=Vocabulary((UNKNOWN, "a", "b"))), Path(folder))
-    >>> [path.name for path in written]
+    ...     paths = to_c(ModelFile(spec, weights, vocabulary=Vocabulary((UNKNOWN, "a", "b"))), Path(folder))
+    >>> [path.name for path in paths]
     ['model.h', 'model.c']
     """
     c_classes.require_exportable(file.spec)
-    there = [name for name in FILES if (folder / name).exists()]
-    if there and not overwrite:
-        got = f"{folder}, which has {' and '.join(there)}"
-        raise GatewrightError("--out", f"a directory without {' and '.join(FILES)}, or --force", got)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, text in (("model.h", _header(file)), ("model.c", _source(file))):
-            atomic.write_bytes(folder / name, text.encode("ascii"))
-    except OSError as error:
-        got = f"{folder}: {reason(error, writing=True)}"
-        raise GatewrightError("--out", "a directory that can be written", got) from None
-    return [folder / name for name in FILES]
+    return written(folder, {"model.h": _header(file), "model.c": _source(file)}, overwrite=overwrite)
 
 
 class _Input(NamedTuple):
@@ -240,7 +225,7 @@ def _header(file: ModelFile) -> str:
     sizes = {
         "INPUT": spec.labeller[0].row_size
         if spec.labeller is not None
-        else len(_columns(Signature.of(spec, file.vocabulary))) or 1,
+        else len(row_columns(Signature.of(spec, file.vocabulary))) or 1,
         "OUTPUT": spec.output_size
         if spec.forecaster is None
         else math.prod(Signature.of_series(*spec.forecaster).output_shape),
@@ -261,7 +246,7 @@ def _source(file: ModelFile) -> str:
     spec, reads = file.spec, _Input.of(file)
     parts = ['#include "model.h"\n\n#include <stddef.h>\n']
     for name, array in c_cells.tensors(file).items():
-        parts.append(_array(f"static const float {_identifier(name)}", array.ravel().tolist(), "f"))
+        parts.append(numbers(f"static const float {identifier(name)}", array.ravel().tolist(), "f"))
     parts.append(_layers(spec))
     parts.extend(c_cells.definition(file))
     parts.extend(reads.arrays)
@@ -319,31 +304,31 @@ def _layers(spec: ModelSpec) -> str:
 def _series(encoder: SeriesEncoder, head: QuantileHead, scaler: Scaler | None) -> Iterator[str]:
     """Yield what a forecaster has next to its weights."""
     assert scaler is not None
-    yield _array("static const double mean", scaler.mean)
-    yield _array("static const double scale", scaler.scale)
-    yield _array("static const double change_scale", scaler.change_scale)
+    yield numbers("static const double mean", scaler.mean)
+    yield numbers("static const double scale", scaler.scale)
+    yield numbers("static const double change_scale", scaler.change_scale)
     seasons = ""
     if encoder.seasons:
         yield block("static const int64_t seasons", list(map(str, encoder.seasons)))
         seasons = _COLUMNS_OF_SEASONS.format(count=len(encoder.seasons))
     units = ""
     if encoder.transform:
-        names = [f"GATEWRIGHT_{name.upper()}" for name in encoder.transform]
-        yield block("static const gatewright_transform transform", names)
-        yield _array("static const double transform_number", scaler.transform_number)
+        transforms = [f"GATEWRIGHT_{name.upper()}" for name in encoder.transform]
+        yield block("static const gatewright_transform transform", transforms)
+        yield numbers("static const double transform_number", scaler.transform_number)
         units = _COLUMNS_OF_TRANSFORMS
     for name, bounds in (("minimum", head.minimum), ("maximum", head.maximum)):
         if bounds:
-            yield _array(f"static const double {name}", bounds)
+            yield numbers(f"static const double {name}", bounds)
             units += f"    .{name} = {name},\n"
     if encoder.window:
         for name in ("least_scale", "scale_ratio", "scale_factor"):
-            yield _array(f"static const double {name}", getattr(scaler, name))
+            yield numbers(f"static const double {name}", getattr(scaler, name))
         units += _COLUMNS_OF_WINDOW.format(rows=encoder.window)
     signature = Signature.of_series(encoder, head)
     categories = ""
     if encoder.categories:
-        yield from c_categories.arrays(c_categories.of_series(encoder, signature), _text)
+        yield from c_categories.arrays(c_categories.of_series(encoder, signature), text)
         categories = c_categories.COLUMNS.format(count=len(encoder.categories))
     distribution = ""
     if head.family is not None:
@@ -364,8 +349,8 @@ def _series(encoder: SeriesEncoder, head: QuantileHead, scaler: Scaler | None) -
         categories=categories,
         distribution=distribution,
     )
-    yield _names("model_columns[MODEL_INPUT]", _columns(signature))
-    yield _array("const double model_quantiles", head.quantiles)
+    yield names("model_columns[MODEL_INPUT]", row_columns(signature))
+    yield numbers("const double model_quantiles", head.quantiles)
 
 
 def _classes(file: ModelFile) -> Iterator[str]:
@@ -373,53 +358,19 @@ def _classes(file: ModelFile) -> Iterator[str]:
     assert file.spec.labeller is not None
     assert file.scaler is not None
     encoder, head = file.spec.labeller
-    yield _names("model_columns[MODEL_COLUMNS]", encoder.columns)
-    yield _array("const double model_mean", file.scaler.mean)
-    yield _array("const double model_scale", file.scaler.scale)
+    yield names("model_columns[MODEL_COLUMNS]", encoder.columns)
+    yield numbers("const double model_mean", file.scaler.mean)
+    yield numbers("const double model_scale", file.scaler.scale)
     yield block("const int model_may_miss", [str(int(name in encoder.missing)) for name in encoder.columns])
-    yield _names("model_classes[MODEL_OUTPUT]", head.classes)
+    yield names("model_classes[MODEL_OUTPUT]", head.classes)
     if encoder.categories:
-        yield from c_categories.arrays(c_categories.of_features(encoder), _text)
+        yield from c_categories.arrays(c_categories.of_features(encoder), text)
 
 
-def _names(declaration: str, names: Iterable[str]) -> str:
-    lines = "\n".join(f"    {_text(name)}," for name in names)
-    return f"const char* const {declaration} = {{\n{lines}\n}};\n"
-
-
-def _columns(signature: Signature) -> tuple[str, ...]:
+def row_columns(signature: Signature) -> tuple[str, ...]:
     """Return the names of all numbers of a row, with the calendar's, which a stream in Python works out itself."""
     phases = tuple(f"{wave} of {part}" for part in signature.calendar for wave in ("sine", "cosine"))
     steps = range(1, signature.output_shape[0] + 1) if signature.holidays else ()
     holidays = tuple(f"{holiday_column(region)}+{ahead}" for region in signature.holidays for ahead in steps)
     known = signature.columns[signature.phases_at :]
     return signature.columns[: signature.phases_at] + phases + known + holidays
-
-
-def _identifier(name: str) -> str:
-    return name.replace(".", "_")
-
-
-def _array(declaration: str, numbers: Iterable[float], suffix: str = "") -> str:
-    return block(declaration, [_exact(number) + suffix for number in numbers])
-
-
-def _exact(number: float) -> str:
-    """Return the one hexadecimal constant of C99 that is this number.
-
-    >>> _exact(-0.75), _exact(1.0), _exact(-0.0)
-    ('-0x1.8p-1', '0x1p+0', '-0x0p+0')
-    """
-    mantissa, exponent = number.hex().split("p")  # always with a point
-    return f"{mantissa.rstrip('0').rstrip('.')}p{exponent}"
-
-
-def _text(text: str) -> str:
-    r"""Return a string constant of C in UTF-8; names may hold anything.
-
-    >>> print(_text('°C "now"?'))
-    "\302\260C \042now\042\077"
-    """
-    # A question mark could begin a trigraph.
-    plain = set(range(0x20, 0x7F)) - set(b'"\\?')
-    return '"' + "".join(chr(byte) if byte in plain else f"\\{byte:03o}" for byte in text.encode("utf-8")) + '"'

@@ -38,4 +38,5 @@ class Format(NamedTuple):
 #: Formats by the name that `--to` takes; also the name of the directory that they are written into by default.
 FORMATS = {
     "c": Format("model.h and model.c, for native/c/gatewright.h", "gatewright.exchange.c:to_c"),
+    "c99": Format("model.h and model.c that need no library", "gatewright.exchange.c99.export:to_c99"),
 }

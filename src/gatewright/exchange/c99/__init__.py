@@ -1,0 +1,1 @@
+"""A model as C99 source that needs nothing else: for microcontrollers, and for WebAssembly."""
