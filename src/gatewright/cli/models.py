@@ -58,11 +58,12 @@ def export(run: Path, /, *, to: str, out: Path | None = None, force: bool = Fals
 
     Example: gatewright export runs/load --to c --out firmware/model
 
-    --to c writes model.h and model.c, for native/c/gatewright.h.
+    --to c writes model.h and model.c, for native/c/gatewright.h; --to c99 writes them with the code of this one
+    model, for microcontrollers: no library, no allocation.
 
     Args:
         run: Directory of a run, or a model file.
-        to: Format: "c".
+        to: Format: "c" or "c99".
         out: Directory to write into (default: the format's name, in the run or next to the file).
         force: Replace existing files.
     """

@@ -113,11 +113,9 @@ def _statement(file: ModelFile, run: _Run) -> str:
         row, column, x = (columns.plus(first, "k") for first in (run.row, run.column, run.x))
         return f"    for (int k = 0; k < {run.inputs}; ++k)\n        {columns.reads_number(row, column, x)}"
     index = f"{run.steps} * k + j"
-    inner = columns.reads_number(
-        columns.plus(run.row, index), columns.plus(run.column, "k"), columns.plus(run.x, index)
-    )
+    row, column, x = columns.plus(run.row, index), columns.plus(run.column, "k"), columns.plus(run.x, index)
     loops = f"    for (int k = 0; k < {run.inputs}; ++k)\n        for (int j = 0; j < {run.steps}; ++j)"
-    return f"{loops}\n            {inner}"
+    return f"{loops}\n            {columns.reads_number(row, column, x)}"
 
 
 def _phases(file: ModelFile) -> str:
