@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gatewright.nn import _torch_private, adjoint, operators, precision
+from gatewright.nn import _torch_private, adjoint, onnx_lstm, operators, precision
 from gatewright.nn.adjoint import differentiable, direct
 from gatewright.nn.call import Call
 from gatewright.nn.extras import Extras
@@ -122,11 +122,15 @@ def layer(call: Call, batch_sizes: Tensor | None, *tensors: Any) -> Sequence[Ten
     if trained and not _torch_private.can_redispatch():
         options[1] = 1  # or the backward pass would have to run it again
     run = operators.lstm_kernel if plain else operators.lstm
+    if not plain and onnx_lstm.is_exported():
+        run = onnx_lstm.decomposed
     results = run(x, h_0, c_0, weights, call.cell, batch_sizes, options, *extras.present())
     return results if call.keep else (*results[:3], None, None)
 
 
 def _with_adjoint(keys: Any, *inputs: Any) -> Any:
+    if onnx_lstm.is_translated():
+        return onnx_lstm.decomposed(*inputs)
     x, h_0, c_0, weights, cell, batch_sizes, options, *more = inputs
     extras = Extras(*more)
     states = extras.h_reset, extras.c_reset

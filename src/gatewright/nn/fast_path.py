@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gatewright.nn import _torch_private, adjoint, autograd, operators, slow_path, transforms
+from gatewright.nn import _torch_private, adjoint, autograd, onnx_lstm, operators, slow_path, transforms
 from gatewright.nn.call import Call, CallOptions
 from gatewright.nn.extras import Extras
 from gatewright.nn.record import LayerRecord
@@ -108,7 +108,8 @@ def sequence(
     else:
         if not _torch_private.can_redispatch() and adjoint.differentiable(*inputs):
             options[1] = 1  # or the backward pass would have to run it again
-        results = operators.lstm(x, h_0, c_0, present, weights.code, batch_sizes, options, *extras.present())
+        run = onnx_lstm.decomposed if onnx_lstm.is_exported() else operators.lstm
+        results = run(x, h_0, c_0, present, weights.code, batch_sizes, options, *extras.present())
     y, h_n, c_n, gates, cells = results
     if not record:
         return y, h_n, c_n, None

@@ -15,6 +15,7 @@ from gatewright.nn import (
     fast_path,
     layer_sizes,
     layer_stack,
+    onnx_lstm,
     precision,
     recompute,
     variant,
@@ -179,4 +180,7 @@ def _operations(
         return fallback.sequence
     if plain and recompute.takes(input, states, stack):
         return functools.partial(recompute.sequence, record=way.record)
+    if onnx_lstm.is_exported():
+        sentence = "a layer is exported to ONNX from the CPU: elsewhere a trace would hold its steps one by one"
+        raise GatewrightError("device", "the CPU", str(states[0].device), sentence=sentence)
     return fallback.sequence

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from gatewright import kernels
-from gatewright.nn import fast_path, operators, precision
+from gatewright.nn import fast_path, onnx_lstm, operators, precision
 from gatewright.nn.fx_node import fx_node
 
 
@@ -31,7 +31,8 @@ class Linear(nn.Linear):
             return fx_node(self, input)
         weights = [self.weight] if self.bias is None else [self.weight, self.bias]
         bf16 = precision.in_bf16(input, weights)
-        if not (bf16 or fast_path.takes(input, weights)) or fast_path.looked_into(input, None, weights):
+        by_kernels = bf16 or (fast_path.takes(input, weights) and not onnx_lstm.is_exported())
+        if not by_kernels or fast_path.looked_into(input, None, weights):
             return functional.linear(input, self.weight, self.bias)
         input = input.bfloat16() if bf16 else input  # noqa: A001
         y = linear(input.reshape(-1, self.in_features), self.weight, self.bias)

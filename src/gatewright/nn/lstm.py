@@ -262,7 +262,7 @@ class LSTM(torch.nn.RNNBase):
         self,
         input: Any,  # noqa: A002
         hx: Any = None,
-        *,
+        # By keyword, as the overloads say; torch.onnx.export(dynamo=False) gives them all by place.
         lengths: Any = None,
         mask: Any = None,
         reset: Any = None,

@@ -112,7 +112,7 @@ class Model(nn.Module):
         self,
         x: Tensor,
         state: State | None = None,
-        *,
+        # By keyword; torch.onnx.export(dynamo=False) gives all of a signature by place.
         last: int | None = None,
         record: bool = False,
         differences: Tensor | None = None,
