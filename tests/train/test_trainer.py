@@ -227,6 +227,14 @@ def test_two_processes_of_torchrun_learn_what_one_does(tmp_path):
         learned_the_same(folder / "one", folder / "two")
 
 
+def test_machines_that_do_not_share_the_directory_of_the_run(monkeypatch, tmp_path):
+    monkeypatch.setattr(Accelerator, "is_main_process", property(lambda _: False))
+    with pytest.raises(
+        GatewrightError, match=r"--run: expected a directory that all machines .* share, got .*/run,"
+    ):
+        train(write_table(tmp_path / "load.csv"), FORECAST, run=tmp_path / "run", console=quiet())
+
+
 def test_each_process_has_a_row_of_a_whole_batch(monkeypatch, tmp_path):
     monkeypatch.setattr(Accelerator, "num_processes", property(lambda _: 65))
     with pytest.raises(GatewrightError, match=r"--batch: expected at least the number of processes, 65, got 64"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import platform
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -31,13 +32,14 @@ from gatewright.tasks.settings import RefitSettings, TrainingSettings
 from gatewright.tasks.sources import learned_from
 from gatewright.train.callback import Callback
 from gatewright.train.checkpoint import Progress
+from gatewright.train.lost_process import with_all_processes
 from gatewright.train.memory import within_memory
 from gatewright.train.progress import Display
 from gatewright.train.refit import forget_refit, refit, without_refit
 from gatewright.train.trainer import Loop
 
 #: How processes exchange gradients: those of a large layer while the backward pass of the one below it runs.
-_EXCHANGE = DistributedDataParallelKwargs(broadcast_buffers=False, gradient_as_bucket_view=True, bucket_cap_mb=4)
+_EXCHANGE = DistributedDataParallelKwargs(gradient_as_bucket_view=True, bucket_cap_mb=4)
 
 
 @contextlib.contextmanager
@@ -49,6 +51,7 @@ def _on_the_cpu() -> Iterator[None]:
 
 
 @_on_the_cpu()
+@with_all_processes()
 def train(
     source: Any, options: Options = ALL_DEFAULTS, *, run: Path | str | None = None, kind: str = "",
     console: Console | None = None, callbacks: Sequence[Callback] = (), initial: Model | None = None,
@@ -98,6 +101,9 @@ def train(
         if accelerator.is_main_process:
             Run.create(path, source, learned.name, options, initial)
         accelerator.wait_for_everyone()
+        if not new_run.config.is_file():
+            got = f"{new_run.path}, which is not there on {platform.node()}"
+            raise GatewrightError("--run", "a directory that all machines of the training share", got)
         return new_run, _loop(
             *(task, options, new_run, accelerator, _listeners(console, callbacks, accelerator, task)),
             resume=False,
@@ -106,6 +112,7 @@ def train(
 
 
 @_on_the_cpu()
+@with_all_processes()
 def resume(
     run: Path | str | Run,
     options: Options = ALL_DEFAULTS,
