@@ -65,7 +65,7 @@ def _layers(keras: Any, model: Any, path: str) -> Any:
     """Yield name and layer of every LSTM of a model, once each."""
     for layer in model.layers:
         name = path + layer.name
-        inner = getattr(layer, "layer", None)  # of a wrapper, such as TimeDistributed
+        inner: Any = getattr(layer, "layer", None)  # of a wrapper, such as TimeDistributed
         if _is_lstm(keras, layer):
             yield name, _layer(keras, layer, name)
         elif isinstance(layer, keras.Model):
