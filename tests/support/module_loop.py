@@ -46,6 +46,44 @@ def largest_difference(layer: Any, recording: Recording) -> float:
     return max(largest, float(abs(x - recording.predictions).max()))
 
 
+def patched_run(
+    layer: Any, number: int, reverse: bool, x: Any, h: Any, c: Any, patches: dict[Any, tuple[Any, Any]]
+) -> dict[str, Any]:
+    """Run one row, (T, D), by the plainest loop, with values put in the place of gates and states.
+
+    Args:
+        layer: an LSTM or a cell.
+        number: number of the layer.
+        reverse: whether it reads from the end.
+        x: the input.
+        h: hidden state before the first step.
+        c: cell state before it.
+        patches: units and values by step and quantity.
+    """
+    W, steps = weights_of(layer, number, reverse), {}
+    H = W.hidden_size
+    for t in range(len(x) - 1, -1, -1) if reverse else range(len(x)):
+
+        def put(quantity: str, own: Any, t: int = t) -> Any:
+            if (t, quantity) in patches:
+                units, values = patches[t, quantity]
+                own = own.copy()
+                own[units] = values
+            return own
+
+        z = W.W_ih @ x[t] + W.W_hh @ h
+        for bias in (W.b_ih, W.b_hh):
+            z = z if bias is None else z + bias
+        i, f, o = (1 / (1 + np.exp(-z[k * H : k * H + H])) for k in (0, 1, 3))
+        i, f, o = put("input_gate", i), put("forget_gate", f), put("output_gate", o)
+        g = put("candidate", np.tanh(z[2 * H : 3 * H]))
+        c = put("cell", f * c + i * g)
+        m = o * np.tanh(c)
+        h = put("hidden", m if W.W_hr is None else W.W_hr @ m)
+        steps[t] = dict(zip(equations.QUANTITIES, (i, f, g, o, c, h), strict=True))
+    return {name: np.array([steps[t][name] for t in range(len(x))]) for name in equations.QUANTITIES}
+
+
 def ledger_error(recording: Recording) -> float:
     """The largest difference of a ledger's sum from the cell state, over all units, steps and rows."""
     largest = 0.0

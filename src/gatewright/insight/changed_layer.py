@@ -1,4 +1,4 @@
-"""One layer in one direction with gates held and cell states set, cut where a change begins or ends."""
+"""One layer in one direction with changes in it, cut where one begins or ends."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from torch import Tensor
 from gatewright.equations import GATES, QUANTITIES
 from gatewright.errors import GatewrightError
 from gatewright.insight.changes import Changes
+from gatewright.insight.patched_step import PatchedStep, with_factors
 from gatewright.nn import fallback, fast_path, precision, slstm_steps, variant_fast_path
 from gatewright.nn.call import CallOptions
 from gatewright.nn.held_gates import sequence_held
@@ -58,7 +59,9 @@ class ChangedLayer:
             h_0[:, list(self.change.ablated)] = 0
         if (lengths == len(x)).all():
             return self._rows(x, h_0, c_0, list(range(B)))
-        parts = [self._rows(x[: lengths[b], b : b + 1], h_0[b : b + 1], c_0[b : b + 1], [b]) for b in range(B)]
+        parts = _with_same_factors(
+            [self._rows(x[: lengths[b], b : b + 1], h_0[b : b + 1], c_0[b : b + 1], [b]) for b in range(B)]
+        )
 
         def padded(name: str) -> Tensor:
             values = [getattr(part, name) for part in parts]
@@ -78,15 +81,19 @@ class ChangedLayer:
             cuts |= {min(clamp.first, T), min(clamp.end, T)}
         # In reverse, step t starts from the state that t + 1 left.
         cuts |= {min(edit.t + self.reverse, T) for edit in self.change.edits}
+        patched = {t for patch in self.change.patches if set(patch.rows) & set(rows) for t in patch.steps if t < T}
+        cuts |= patched | {t + 1 for t in patched}
         spans = list(pairwise(sorted(cuts)))
         h, c = h_0, c_0
         parts: list[LayerRecord] = []
         for first, end in reversed(spans) if self.reverse else spans:
             c = self._edited(c, end - 1 if self.reverse else first, rows)
-            h, c, part = self._span(x[first:end], h, c, self._clamps(first, x))
+            run = functools.partial(self._patched, first, rows) if first in patched else self._span
+            h, c, part = run(x[first:end], h, c, self._clamps(first, x))
             parts.append(part)
         if self.reverse:
             parts.reverse()
+        parts = _with_same_factors(parts)
         quantities: dict[str, Any] = {
             name: torch.cat([getattr(part, name) for part in parts]) for name in present(parts[0])
         }
@@ -128,6 +135,21 @@ class ChangedLayer:
             clamps[GATES.index(clamp.gate), list(clamp.units)] = clamp.value
         return clamps
 
+    def _patched(
+        self, t: int, rows: list[int], x: Tensor, h: Tensor, c: Tensor, clamps: Tensor | None
+    ) -> tuple[Tensor, Tensor, LayerRecord]:
+        """Run step t with what is patched in it; rows one by one where they differ in that."""
+        step = PatchedStep([patch for patch in self.change.patches if t in patch.steps], t, self._span)
+        if step.same_in(rows):
+            return step.run(x, h, c, clamps, rows)
+        each = [step.run(x[:, n : n + 1], h[n : n + 1], c[n : n + 1], clamps, [row]) for n, row in enumerate(rows)]
+        parts = _with_same_factors([part for _, _, part in each])
+        quantities: dict[str, Any] = {
+            name: torch.cat([getattr(part, name) for part in parts], dim=1) for name in present(parts[0])
+        }
+        record = LayerRecord(**quantities, cell_initial=c, hidden_initial=h)
+        return torch.cat([h for h, _, _ in each]), torch.cat([c for _, c, _ in each]), record
+
     def _span(self, x: Tensor, h: Tensor, c: Tensor, clamps: Tensor | None) -> tuple[Tensor, Tensor, LayerRecord]:
         """Run steps between two cuts; return the states after the last one, and the record."""
         args, variant, reverse = (x, h, c, self.weights), self.variant, self.reverse
@@ -155,6 +177,11 @@ class ChangedLayer:
             run = functools.partial(fallback.sequence_in_bf16, kept=precision.kept_type(x, self.compute))
         _, h, c, part = run(*args, reverse=self.reverse, variant=_held(self.variant, clamps))
         return h, c, part
+
+
+def _with_same_factors(parts: list[LayerRecord]) -> list[LayerRecord]:
+    """Return records that all have what a step keeps and writes, if one of them has."""
+    return [with_factors(part) for part in parts] if any(part.kept is not None for part in parts) else parts
 
 
 def _held(variant: Variant | None, clamps: Tensor | None) -> Variant | None:

@@ -81,7 +81,8 @@ def _as_before(changed: LayerRecord, unchanged: LayerRecord, reverse: bool, all_
         reverse: whether they are of the reverse direction.
         all_rounding: whether later numbers that rounding alone tells apart are those of the unchanged run, too.
     """
-    pairs = {name: (getattr(changed, name), getattr(unchanged, name)) for name in present(changed)}
+    names = [name for name in present(changed) if getattr(unchanged, name) is not None]
+    pairs = {name: (getattr(changed, name), getattr(unchanged, name)) for name in names}
 
     def more_than_rounding(a: Tensor, b: Tensor) -> Tensor:
         units = _ROUNDING_16 if b.element_size() == 2 else _ROUNDING

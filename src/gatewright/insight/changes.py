@@ -1,13 +1,14 @@
-"""Changes inside a model: gates held at a value, units ablated, cell states set by hand."""
+"""Changes inside a model: gates held at a value, units ablated, cell states set by hand, values patched."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from gatewright.equations import GATES
 from gatewright.errors import GatewrightError
@@ -59,6 +60,25 @@ class CellEdit(NamedTuple):
     row: int | None = None
 
 
+@dataclass(frozen=True, eq=False)
+class Patch:
+    """Gates or states that have the values of another recording at some steps.
+
+    Attributes:
+        quantity: a gate, "cell" or "hidden".
+        units: numbers of units (U,).
+        steps: numbers of steps (K,).
+        rows: numbers of rows of the batch (R,).
+        values: the values (K, R, U).
+    """
+
+    quantity: str
+    units: tuple[int, ...]
+    steps: tuple[int, ...]
+    rows: tuple[int, ...]
+    values: NDArray[Any]
+
+
 @dataclass(frozen=True)
 class Changes:
     """Changes in one layer and direction.
@@ -67,11 +87,41 @@ class Changes:
         clamps: gates held at a value.
         edits: cell states set by hand.
         ablated: units whose hidden state is 0, also before the first step.
+        patches: values of another recording, later ones over earlier ones.
     """
 
     clamps: tuple[Clamp, ...] = ()
     edits: tuple[CellEdit, ...] = ()
     ablated: tuple[int, ...] = ()
+    patches: tuple[Patch, ...] = ()
+
+    def __add__(self, more: Changes) -> Changes:
+        """Return both."""
+        ablated = tuple(dict.fromkeys(self.ablated + more.ablated))
+        return Changes(self.clamps + more.clamps, self.edits + more.edits, ablated, self.patches + more.patches)
+
+    def part(self, first: int, steps: int, whole: int) -> Changes:
+        """Return the changes in some steps of a sequence, counted from the first of these.
+
+        Args:
+            first: the first of the steps.
+            steps: how many they are.
+            whole: steps of the sequence that the changes were made for: what lasts to its end has no end.
+        """
+        clamps = []
+        for clamp in self.clamps:
+            begin = max(clamp.first - first, 0)
+            end = steps if clamp.end >= whole else min(clamp.end - first, steps)
+            if begin < end:
+                clamps.append(clamp._replace(first=begin, end=end))
+        edits = [edit._replace(t=edit.t - first) for edit in self.edits if first <= edit.t < first + steps]
+        patches = []
+        for patch in self.patches:
+            inside = [k for k, t in enumerate(patch.steps) if first <= t < first + steps]
+            if inside:
+                shifted = tuple(patch.steps[k] - first for k in inside)
+                patches.append(replace(patch, steps=shifted, values=patch.values[inside]))
+        return Changes(tuple(clamps), tuple(edits), self.ablated, tuple(patches))
 
 
 #: Changes by the layer's number and by whether they are in its reverse direction.
@@ -96,10 +146,7 @@ def plan(lstm: LSTM, lengths: Any, clamp: Any = None, ablate: Any = None, edit_c
     changes: dict[tuple[int, bool], Changes] = {}
 
     def add(place: tuple[int, bool], more: Changes) -> None:
-        earlier = changes.get(place, Changes())
-        changes[place] = Changes(
-            earlier.clamps + more.clamps, earlier.edits + more.edits, earlier.ablated + more.ablated
-        )
+        changes[place] = changes.get(place, Changes()) + more
 
     for key, gates in _mapping("clamp", clamp).items():
         place = _place("clamp", key, lstm)
@@ -131,6 +178,11 @@ def plan(lstm: LSTM, lengths: Any, clamp: Any = None, ablate: Any = None, edit_c
     return changes
 
 
+def joined(plan: Plan, more: Plan) -> Plan:
+    """Return the changes of two plans, those of the second over those of the first."""
+    return {place: plan.get(place, Changes()) + more.get(place, Changes()) for place in {**plan, **more}}
+
+
 def describe(changes: Plan, lengths: Any, sizes: Sequence[int]) -> str:
     """Return changes in words.
 
@@ -154,6 +206,10 @@ def describe(changes: Plan, lengths: Any, sizes: Sequence[int]) -> str:
             parts.append(f"{where}{gate} of {_units(clamp.units, H)} at {clamp.value:g}{span}")
         for edit in change.edits:
             parts.append(f"{where}cell of {_units(edit.units, H)} set to {edit.value:g} before step {edit.t}")
+        for patch in change.patches:
+            quantity, steps = patch.quantity.replace("_", " "), patch.steps
+            count = f"step {steps[0]}" if len(steps) == 1 else f"{len(steps)} steps from {min(steps)}"
+            parts.append(f"{where}{quantity} of {_units(patch.units, H)} patched at {count}")
     return "; ".join(parts)
 
 

@@ -8,17 +8,14 @@ at the cut.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from gatewright.insight.changed_pass import changed
-from gatewright.insight.changes import Plan, describe, plan
-from gatewright.insight.recorder import Reading, prepare, record
+from gatewright.insight.changes import Plan, plan
+from gatewright.insight.recorder import Reading, origin, prepare
 from gatewright.insight.recording import Recording
-from gatewright.nn import LSTM, layer_sizes
+from gatewright.nn import LSTM
 from gatewright.nn.model import Model
-from gatewright.spec.recording import Edit
 from gatewright.tasks.inputs import InputBatch
 
 if TYPE_CHECKING:
@@ -84,12 +81,8 @@ def run(model: Model | LSTM, batch: InputBatch, changes: Plan) -> Recording:
         batch: its inputs, as `gatewright.insight.recorder.prepare` returns them.
         changes: the changes, as `plan` returns them.
     """
-    edits: list[Edit] = []
-    recording = record(model, batch, changed(changes, edits))
-    note = describe(changes, batch.lengths, layer_sizes.hidden_sizes(_lstm(model)))
-    return dataclasses.replace(
-        recording, about=dataclasses.replace(recording.about, note=note, edits=tuple(edits))
-    )
+    changed: Recording = origin(model, batch).changed(changes)
+    return changed
 
 
 def _lstm(model: Model | LSTM) -> LSTM:

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import functools
 from pathlib import Path
 from typing import Any, Protocol, TypedDict, overload, runtime_checkable
 
 import torch
 
 from gatewright.errors import GatewrightError
-from gatewright.insight.inputs import gather, of_run, require_module_arguments, require_whole_model_arguments
+from gatewright.insight.inputs import (
+    gather,
+    layers_fingerprint,
+    of_run,
+    require_module_arguments,
+    require_whole_model_arguments,
+)
 from gatewright.insight.modules.recording import ModuleRecording
 from gatewright.insight.modules.run import look_at_module
+from gatewright.insight.origin import Origin
 from gatewright.insight.passes import Pass, array_of, arrays_of_layer, forward
 from gatewright.insight.recording import Recording
 from gatewright.nn import LSTM, convert
@@ -102,11 +110,11 @@ def look(
     >>> bool(abs(ledger.total - ledger.cell).max() < 1e-6)
     True
     """
-    if isinstance(model, torch.nn.Module) and not isinstance(model, Model | LSTM | Looking):
-        if type(model) is not torch.nn.LSTM or "forward" in vars(model):
-            require_module_arguments(state, start, steps, title)
-            return look_at_module(model, data, title)
+    if type(model) is torch.nn.LSTM and "forward" not in vars(model):
         model = convert(copy.deepcopy(model))[0]
+    elif isinstance(model, torch.nn.Module) and not isinstance(model, Model | Looking) and not _is_bare(model):
+        require_module_arguments(state, start, steps, title)
+        return look_at_module(model, data, title)
     opened, batch = prepare(model, data, state=state, start=start, steps=steps, title=title)
     return record(opened, batch)
 
@@ -133,10 +141,15 @@ def prepare(
         if title:
             batch = dataclasses.replace(batch, about=dataclasses.replace(batch.about, title=title))
         return loaded, batch
-    if not isinstance(model, Model | LSTM):
+    if not isinstance(model, Model) and not _is_bare(model):
         got = f"a {type(model).__module__}.{type(model).__name__}{_hint(model)}"
         raise GatewrightError("model", "a run, a gatewright.Model or a gatewright.LSTM", got)
     return model, gather(model, data, state=state, start=start, steps=steps, title=title)
+
+
+def _is_bare(model: Any) -> bool:
+    """Whether a module is layers of ours without a forward of its own, such as that of `ReverseLSTM`."""
+    return isinstance(model, LSTM) and type(model).forward is LSTM.forward and "forward" not in vars(model)
 
 
 def _hint(model: Any) -> str:
@@ -188,4 +201,17 @@ def record(model: Model | LSTM, batch: InputBatch, run: Pass | None = None) -> R
         readout_weight=None if head is None else array_of(head.weight),
         readout_bias=None if head is None else array_of(head.bias),
         model=model,
+        origin=origin(model, batch),
     )
+
+
+def origin(model: Model | LSTM, batch: InputBatch) -> Origin:
+    """Return what runs a model on prepared inputs again, with changes.
+
+    Args:
+        model: the model.
+        batch: its inputs, as `prepare` returns them.
+    """
+    if isinstance(model, LSTM):
+        return Origin(model, functools.partial(record, model, batch), functools.partial(layers_fingerprint, model))
+    return Origin(model.lstm, functools.partial(record, model, batch), lambda: model.fingerprint)

@@ -43,6 +43,7 @@ class Recording(RecordingData):
         readout_bias: the head's bias (outputs,); None without a head.
         peer: a plain RNN for comparison, or None.
         model: the recorded model; None for a recording from a file.
+        origin: what runs the model again; None for a recording from a file, and for parts.
 
     Raises:
         GatewrightError: if its parts do not fit each other, or a gate, state or prediction is not finite.
@@ -102,6 +103,67 @@ class Recording(RecordingData):
     def fate(self, layer: int, k: int, row: int = 0, *, direction: str = "forward", units: Any = None) -> Lifetime:
         """Return `lifetime`, under its former name."""
         return self.lifetime(layer, k, row, direction=direction, units=units)
+
+    def what_if(self, *, clamp: Any = None, ablate: Any = None, edit_cell: Any = None) -> Recording:
+        """Run the same model on the same data with changes inside it, and return that recording.
+
+        Changes of this recording itself stay; those of the new one come on top of them.
+
+        Args:
+            clamp: gates to hold, as for `gatewright.insight.intervene`.
+            ablate: units whose hidden state is 0, likewise.
+            edit_cell: cell states to set, likewise.
+
+        Raises:
+            GatewrightError: if the recording comes without what it was made from, its model has changed since, or
+                there is no such layer, gate, unit or step.
+
+        >>> import torch
+        >>> from gatewright import LSTM, look
+        >>> recording = look(LSTM(3, 4), torch.ones(5, 1, 3))
+        >>> changed = recording.what_if(ablate={0: [2]})
+        >>> changed.about.note, bool((changed.predictions[..., 2] == 0).all())
+        ('output gate of unit 2 at 0', True)
+        """
+        from gatewright.insight import changes
+        from gatewright.insight.origin import origin_of
+
+        origin = origin_of(self)
+        changed: Recording = origin.changed(changes.plan(origin.lstm, self.lengths, clamp, ablate, edit_cell))
+        return changed
+
+    def patched(self, source: Recording, quantity: str | Sequence[str], **where: Any) -> Recording:
+        """Run the same model on the same data with gates or states of another recording in it.
+
+        A patched quantity has the other's value, and what is computed from it is computed from that value: from a
+        gate c_t and h_t of the step, from the cell state c_t the hidden state h_t = o_t tanh(c_t), from h_t the
+        output; and all later steps.  Gates of step t are not computed from c_t or h_t.  The ledger takes a patched
+        cell state as a write of its step, which keeps nothing.
+
+        Args:
+            source: a recording of layers of the same size: of other data, or of another model; with one row for
+                all rows, or as many rows.
+            quantity: "cell", "hidden", "forget" (or "forget_gate"), "input", "output", "candidate"; or several.
+            **where: ``layer`` (0), ``steps`` and ``units`` (a number, a sequence, a slice; all if None), ``rows``
+                of the batch and ``direction`` ("forward"), in both recordings.
+
+        Raises:
+            GatewrightError: if the recording comes without what it was made from, its model has changed since, or
+                an argument does not fit.
+
+        >>> import torch
+        >>> from gatewright import LSTM, look
+        >>> lstm = LSTM(3, 4)
+        >>> one, other = (look(lstm, torch.full((5, 1, 3), value)) for value in (1.0, -1.0))
+        >>> patched = one.patched(other, "cell", steps=2, units=[0, 3])
+        >>> bool((patched.layers[0].cell[2, 0, [0, 3]] == other.layers[0].cell[2, 0, [0, 3]]).all())
+        True
+        """
+        from gatewright.insight.origin import origin_of
+        from gatewright.insight.patches import patch_plan
+
+        changed: Recording = origin_of(self).changed(patch_plan(self, source, quantity, **where))
+        return changed
 
     def select(
         self,

@@ -18,6 +18,8 @@ from gatewright.spec.recording import RecordingMetadata
 if TYPE_CHECKING:
     import torch
 
+    from gatewright.insight.origin import Origin
+
 Array = NDArray[Any]
 
 
@@ -38,6 +40,7 @@ class RecordingData:
     readout_bias: Array | None = None
     peer: Peer | None = None
     model: torch.nn.Module | None = None
+    origin: Origin | None = None
 
     @property
     def steps(self) -> int:

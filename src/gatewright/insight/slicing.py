@@ -48,7 +48,8 @@ def select(
         part = _steps(part, first, end)
     if layers is not None:
         part = _layers(part, _numbers("layers", layers, len(recording.layers)))
-    return part if units is None else _units(part, units)
+    part = part if units is None else _units(part, units)
+    return part if part is recording else dataclasses.replace(part, origin=None)
 
 
 def _ends(steps: slice, size: int) -> tuple[int, int]:

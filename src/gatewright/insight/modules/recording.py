@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from gatewright.errors import GatewrightError
+from gatewright.insight.changes import plan as changes_plan
 from gatewright.insight.diagnosis import Diagnosis, diagnose
 from gatewright.insight.ledger import Ledger
+from gatewright.insight.modules.changes import SequenceChanges, split
+from gatewright.insight.modules.difference import ModuleDifference, difference
+from gatewright.insight.patches import patch_plan
 from gatewright.insight.recording import Recording
 
 if TYPE_CHECKING:
@@ -19,6 +24,12 @@ class Run(Protocol):
 
     def record(self) -> ModuleRecording:
         """Return its recording."""
+
+    def changed(self, changes: Any) -> ModuleRecording:
+        """Return its recording with further changes."""
+
+    def layer(self, name: str) -> Any:
+        """Return the layer of a name."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -95,6 +106,95 @@ class ModuleRecording(Mapping[str, Recording]):
             KeyError: if there is no such name.
         """
         return diagnose(self[name], plain=plain)
+
+    def what_if(
+        self, name: str, *, clamp: Any = None, ablate: Any = None, edit_cell: Any = None
+    ) -> ModuleRecording:
+        """Run the whole module again with changes in the layers of a name, and return that recording.
+
+        The module starts from the same state, inputs and random numbers.  Changes of this recording itself stay;
+        those of the new one come on top of them.
+
+        Args:
+            name: name of a recording, or of a layer whose calls have several: then of all of them.
+            clamp: gates to hold, as for `gatewright.insight.intervene`: ``{0: {"forget_gate": (units, value)}}``.
+            ablate: units whose hidden state is 0, likewise.
+            edit_cell: cell states to set, likewise.
+
+        Returns:
+            The recording of the changed run, with its predictions; `difference` is the effect of the changes.
+
+        Raises:
+            KeyError: if there is no such name.
+            GatewrightError: if the recording is from a file, or there is no such layer, gate, unit or step.
+
+        >>> import torch
+        >>> from gatewright import LSTM, look
+        >>> module = torch.nn.Sequential(torch.nn.Linear(2, 3), LSTM(3, 4))
+        >>> recording = look(module, torch.ones(5, 1, 2))
+        >>> changed = recording.what_if("1", ablate={0: [2]})
+        >>> changed["1"].about.note, bool((changed.predictions[0][..., 2] == 0).all())
+        ('output gate of unit 2 at 0', True)
+        """
+        run, changes = self._run(), {}
+        for key in self._keys(name):
+            layer, number = split(key, tuple(self))
+            lengths = self[key].lengths
+            plan = changes_plan(run.layer(layer), lengths, clamp, ablate, edit_cell)
+            changes[layer, number] = SequenceChanges(plan, self[key].steps)
+        return run.changed(changes)
+
+    def patched(
+        self, source: Mapping[str, Recording] | Recording, name: str, quantity: str | Sequence[str], **where: Any
+    ) -> ModuleRecording:
+        """Run the whole module again with gates or states of another recording in the layers of a name.
+
+        Which value comes from which is as for `gatewright.insight.Recording.patched`.
+
+        Args:
+            source: a recording of the module on other inputs, or of another module, that has the same name; or
+                the recording of layers of the same size.
+            name: name of a recording.
+            quantity: "cell", "hidden", "forget" (or "forget_gate"), "input", "output", "candidate"; or several.
+            **where: ``layer`` (its number in the stack, 0), ``steps``, ``units`` (all if None), ``rows`` and
+                ``direction`` ("forward"), in both recordings.
+
+        Raises:
+            KeyError: if there is no such name.
+            GatewrightError: if the recording is from a file, or an argument does not fit.
+
+        >>> import torch
+        >>> from gatewright import LSTM, look
+        >>> module = torch.nn.Sequential(torch.nn.Linear(2, 3), LSTM(3, 4))
+        >>> one, other = (look(module, torch.full((5, 1, 2), value)) for value in (1.0, -1.0))
+        >>> patched = one.patched(other, "1", "hidden")
+        >>> torch.equal(patched.predictions[0], other.predictions[0])
+        True
+        """
+        run, target = self._run(), self[name]
+        values = source if isinstance(source, Recording) else source[name]
+        changes = SequenceChanges(patch_plan(target, values, quantity, **where), target.steps)
+        return run.changed({split(name, tuple(self)): changes})
+
+    def difference(self, baseline: ModuleRecording) -> ModuleDifference:
+        """Return this recording minus another of the same module, such as that before a change.
+
+        Args:
+            baseline: the other recording.
+
+        Raises:
+            GatewrightError: if their names or the shapes of what they hold differ.
+        """
+        return difference(self, baseline)
+
+    def _run(self) -> Run:
+        if self.run is None:
+            raise GatewrightError("recording", "a recording of `look`, with its module", "one from a file")
+        return self.run
+
+    def _keys(self, name: str) -> list[str]:
+        several = [key for key in self if key != name and split(key, tuple(self))[0] == name]
+        return several or [name]
 
     def __repr__(self) -> str:
         parts = []

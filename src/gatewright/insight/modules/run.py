@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import sys
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import nn
 
 from gatewright.errors import GatewrightError
+from gatewright.insight.changes import describe
 from gatewright.insight.inputs import layers_fingerprint
+from gatewright.insight.modules.changes import ModuleChanges
 from gatewright.insight.modules.find import layers_of
 from gatewright.insight.modules.recording import ModuleRecording
 from gatewright.insight.modules.sequences import Sequence
 from gatewright.insight.modules.snapshot import Snapshot
 from gatewright.insight.modules.tape import Tape
+from gatewright.insight.modules.twin import Twins
 from gatewright.insight.recording import Recording
-from gatewright.nn import LSTM
+from gatewright.nn import LSTM, layer_sizes
 from gatewright.spec.cell import CellSpec
 from gatewright.spec.recording import LayersMetadata, RecordingMetadata
 
@@ -46,16 +50,38 @@ class ModuleRun:
     Attributes:
         snapshot: of both.
         title: title of the recordings.
+        changes: changes inside of layers.
     """
 
     snapshot: Snapshot
     title: str
+    changes: ModuleChanges = field(default_factory=dict)
+
+    def changed(self, changes: ModuleChanges) -> ModuleRecording:
+        """Return the recording of a run with further changes.
+
+        Args:
+            changes: the further changes, next to those of this run.
+        """
+        whole = dict(self.changes)
+        for place, each in changes.items():
+            whole[place] = whole[place].joined(each) if place in whole else each
+        return dataclasses.replace(self, changes=whole).record()
+
+    def layer(self, name: str) -> LSTM:
+        """Return a layer by its name, or that which runs in its place."""
+        layers = self._names(self.snapshot.module)
+        return Twins().of(name, next(each for each, known in layers.items() if known == name))
+
+    @staticmethod
+    def _names(module: nn.Module) -> dict[nn.Module, str]:
+        return {layer: name or type(layer).__name__ for name, layer in layers_of(module).items()}
 
     def record(self) -> ModuleRecording:
         """Run the module and return its recording."""
         module, args, kwargs = self.snapshot.fresh()
-        names = {layer: name or type(layer).__name__ for name, layer in layers_of(module).items()}
-        tape = Tape(names)
+        names = self._names(module)
+        tape = Tape(names, self.changes)
         with self.snapshot.numbers.drawn(), torch.no_grad(), _eagerly(), tape.recording():
             predictions = module(*args, **kwargs)
         not_called = tuple(name for name in names.values() if name not in tape.sequences)
@@ -71,14 +97,18 @@ class ModuleRun:
         for name, sequences in tape.sequences.items():
             for number, sequence in enumerate(sequences, 1):
                 key = name if len(sequences) == 1 else f"{name}#{number}"
-                yield key, _recording(tape.layer(name), sequence, f"{self.title}, {key}")
+                lstm, changes = tape.layer(name), self.changes.get((name, number - 1))
+                note = ""
+                if changes is not None:
+                    note = describe(changes.plan, sequence.lengths(), layer_sizes.hidden_sizes(lstm))
+                yield key, _recording(lstm, sequence, f"{self.title}, {key}", note)
 
 
-def _recording(lstm: LSTM, sequence: Sequence, title: str) -> Recording:
+def _recording(lstm: LSTM, sequence: Sequence, title: str, note: str) -> Recording:
     inputs, lengths = sequence.array("x"), sequence.lengths()
     about = RecordingMetadata(
         title=title,
-        note="",
+        note=note,
         fingerprint=layers_fingerprint(lstm),
         rows=("",) * inputs.shape[1],
         inputs=tuple(f"x{n}" for n in range(inputs.shape[2])),
@@ -89,7 +119,8 @@ def _recording(lstm: LSTM, sequence: Sequence, title: str) -> Recording:
         cell=CellSpec.of(lstm.cell.in_evaluation(), bias=lstm.bias),
         residual=lstm.residual,
     )
-    model = lstm if sequence.can_run_again else None
+    # Figures that are measured on the model would not be those of a changed one.
+    model = lstm if sequence.can_run_again and not note else None
     return Recording(about, sequence.layers(), lengths, inputs, sequence.array("y"), model=model)
 
 

@@ -7,14 +7,18 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
 from gatewright.errors import GatewrightError
+from gatewright.insight.changes import Plan
+from gatewright.insight.modules.changes import ModuleChanges, changed_call, require_changeable
 from gatewright.insight.modules.sequences import Call, Sequence, States
 from gatewright.insight.modules.twin import Twins
 from gatewright.insight.passes import array_of, arrays_of_layer
 from gatewright.nn import LSTM, Record
+from gatewright.spec.recording import Edit
 
 
 class Tape:
@@ -22,14 +26,15 @@ class Tape:
 
     Args:
         names: name of each layer.
+        changes: changes inside of layers.
 
     Attributes:
         sequences: the calls of each layer that was called, joined where one continues another.
         twins: the layers that ran.
     """
 
-    def __init__(self, names: Mapping[nn.Module, str]) -> None:
-        self.names = names
+    def __init__(self, names: Mapping[nn.Module, str], changes: ModuleChanges | None = None) -> None:
+        self.names, self.changes = names, changes or {}
         self.sequences: dict[str, list[Sequence]] = {}
         self.twins = Twins()
 
@@ -69,31 +74,41 @@ class Tape:
             y, state, record = LSTM.forward(lstm, x, hx, **of_rows, record=True)
         finally:
             lstm.saved = saved
-        steps = _time_first(lstm, x)
+        steps, before = _time_first(lstm, x), None if hx is None else _flat(hx)
+        T, B, _ = steps.shape
+        lengths = np.full(B, T) if record.lengths is None else record.lengths.cpu().numpy()
+        sequence, resets = self._place(name, before, T, B)
+        plan = self._plan(name, sequence, T)
+        edits: tuple[Edit, ...] = ()
+        if plan:
+            require_changeable(name, lstm, of_rows)
+            y, state, record, edits = changed_call(lstm, steps, lengths, hx, plan, (y, state), x)
         masked = any(of_rows.get(each) is not None for each in ("mask", "reset"))
-        self._keep(name, _call(lstm, record, steps, None if hx is None else _flat(hx), _flat(state), masked))
+        arrays = tuple(
+            arrays_of_layer(lstm, number, each).map(_own_initial) for number, each in enumerate(record.layers)
+        )
+        read, gave = array_of(steps.detach().clone()), array_of(record.output)
+        sequence.add(Call(arrays, read, gave, lengths, before, _flat(state), masked, edits), resets)
         # The caller may change what it receives in place; the record may be of the same memory.
         return _copied(y), _copied(state), record
 
-    def _keep(self, name: str, call: Call) -> None:
-        """Append a call to the sequence that it continues, or to one of its own."""
+    def _place(
+        self, name: str, before: States | None, steps: int, rows: int
+    ) -> tuple[Sequence, NDArray[np.bool_]]:
+        """Return the sequence that a call continues, or one of its own, and the rows that it resets."""
         sequences = self.sequences.setdefault(name, [])
-        for sequence in reversed(sequences if call.before is not None else []):
-            assert call.before is not None
-            resets = sequence.continued(call.before, call.steps)
+        for sequence in reversed(sequences if before is not None else []):
+            assert before is not None
+            resets = sequence.continued(before, steps)
             if resets is not None:
-                sequence.add(call, resets)
-                return
-        sequences.append(Sequence([call], [np.zeros(len(call.lengths), bool)]))
+                return sequence, resets
+        sequences.append(Sequence())
+        return sequences[-1], np.zeros(rows, bool)
 
-
-def _call(lstm: LSTM, record: Record, x: Tensor, before: States | None, after: States, masked: bool) -> Call:
-    T, B, _ = x.shape
-    lengths = np.full(B, T) if record.lengths is None else record.lengths.cpu().numpy()
-    layers = tuple(
-        arrays_of_layer(lstm, number, layer).map(_own_initial) for number, layer in enumerate(record.layers)
-    )
-    return Call(layers, array_of(x.detach().clone()), array_of(record.output), lengths, before, after, masked)
+    def _plan(self, name: str, sequence: Sequence, steps: int) -> Plan:
+        """Return the changes in the next call of a sequence."""
+        changes = self.changes.get((name, self.sequences[name].index(sequence)))
+        return {} if changes is None else changes.of_call(sequence.steps, steps)
 
 
 def _own_initial(name: str, array: Any) -> Any:
