@@ -111,7 +111,7 @@ def test_sigterm_answers_or_refuses_and_nothing_is_lost(tmp_path: Path) -> None:
         going.set()
         beside.join(30)
         assert len(clients) == 6
-        assert set(statuses) <= {200, 503}
+        assert set(statuses) == {200}  # each was answered, or its connection was closed before it was read
         assert len(server.events("draining")) == len(server.events("stopped")) == 2
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import signal
+import ssl
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +16,6 @@ from typing import Any
 import httpx
 import msgpack
 import numpy as np
-import uvicorn
 from fastapi import FastAPI
 from websockets.sync.client import ClientConnection, connect
 
@@ -25,11 +26,12 @@ from gatewright.serve.http.app import create_app
 from gatewright.serve.http.auth import Tokens
 from gatewright.serve.metrics import Metrics
 from gatewright.serve.models import Models
+from gatewright.serve.server import Server
 from gatewright.serve.service import DEFAULT, PIECE, Service, Shared
 from gatewright.serve.sessions.batcher import Batcher
 from gatewright.serve.sessions.manager import Sessions
 from gatewright.serve.sessions.sqlite import SqliteStore
-from gatewright.serve.sessions.store import StoredSession
+from gatewright.serve.sessions.store import Store, StoredSession
 from gatewright.serve.settings import Limits
 from gatewright.web.connection_limit import ConnectionLimit
 from gatewright.web.http_connection import server_config
@@ -78,8 +80,9 @@ class Local:
     service: Service
     models: Models
     sessions: Sessions
-    store: FaultyStore
+    store: Any
     limit: ConnectionLimit
+    web: Server
 
     @property
     def url(self) -> str:
@@ -194,6 +197,8 @@ def local(
     piece: int = PIECE,
     replica: str = "",
     named: Mapping[str, Stream] | None = None,
+    certificate: Path | None = None,
+    store: Store | None = None,
 ) -> Iterator[Local]:
     """Serve a stream as `gatewright serve` does, and others by name."""
     limits = limits or Limits()
@@ -201,7 +206,7 @@ def local(
     listening = listen("127.0.0.1", 0)
     port = listening.getsockname()[1]
     limit = listening.limit = ConnectionLimit(limits.max_clients)
-    store = FaultyStore(folder / "sessions.db")
+    store = store or FaultyStore(folder / "sessions.db")
     limited = {
         "most": limits.max_sessions,
         "most_each": limits.max_token_sessions,
@@ -230,8 +235,15 @@ def local(
             shared,
         )
         app = create_app(models, tokens=Tokens(tokens or {}), hosts=hosts, origins=origins)
-        config = server_config(app, limit, ws=WebSocketConnection, lifespan="off", ws_max_size=limits.max_body)
-        server = uvicorn.Server(config)
+        config = server_config(
+            app,
+            limit,
+            ws=WebSocketConnection,
+            lifespan="off",
+            ws_max_size=limits.max_body,
+            ssl_certfile=certificate,
+        )
+        server = Server(config, models, 0.0)
         made.extend([app, models.default, models, server])
         ready.set()
         await server.serve(sockets=[listening])
@@ -245,12 +257,17 @@ def local(
     thread.start()
     assert ready.wait(30)
     app, service, models, server = made
-    with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
+    scheme, verify = (
+        ("http", True) if certificate is None else ("https", ssl.create_default_context(cafile=certificate))
+    )
+    with httpx.Client(base_url=f"{scheme}://127.0.0.1:{port}", timeout=30, verify=verify) as client:
         try:
-            yield Local(app, port, client, loop, service, models, each[DEFAULT], store, limit)
+            yield Local(app, port, client, loop, service, models, each[DEFAULT], store, limit, server)
         finally:
-            store.failing = False
-            server.should_exit = server.force_exit = True
+            if isinstance(store, FaultyStore):
+                store.failing = False
+            for _ in range(3):
+                loop.call_soon_threadsafe(server.handle_exit, signal.SIGTERM, None)
             thread.join(30)
             assert not thread.is_alive()
             loop.close()

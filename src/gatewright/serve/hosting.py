@@ -138,4 +138,4 @@ def open_store(settings: Settings) -> Store:
         return SqliteStore(require_file_name(settings.store))
     from gatewright.serve.sessions.valkey import ValkeyStore
 
-    return ValkeyStore(settings.store)
+    return ValkeyStore(settings.store, settings.replica)

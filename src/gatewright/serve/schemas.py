@@ -152,6 +152,13 @@ class StateBody(SessionBody):
         list[list[float | None]],
         Field(description="The targets of the last rows, scaled, the oldest first, for a model with seasons."),
     ]
+    replica: Annotated[
+        str | None,
+        Field(
+            description="Name of the replica that last changed the session and has it in memory; null without a "
+            "shared store and `--replica-id`. Any replica continues the session."
+        ),
+    ]
 
 
 class NamesBody(_Body):

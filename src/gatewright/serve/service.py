@@ -166,8 +166,16 @@ class Service:
         def read() -> dict[str, Any]:
             steps, state = self._sessions.read(session, key)
             model = self._sessions.model_of(session, key).fingerprint
+            replica = self._sessions.replica_of(session, key) or None if self._store.shared else None
             arrays = {name: getattr(state, name).tolist() for name in ("hidden", "cell", "last", "recent")}
-            return {"session": session, "model": model, "steps": steps, "state_steps": state.steps, **arrays}
+            return {
+                "session": session,
+                "model": model,
+                "steps": steps,
+                "state_steps": state.steps,
+                **arrays,
+                "replica": replica,
+            }
 
         return await self._call(read)
 

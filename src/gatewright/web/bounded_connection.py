@@ -50,7 +50,8 @@ class _Transport:
 
     def close(self) -> None:
         self.mark_closed()
-        self._transport.close()
+        if not self._transport.is_closing():  # closed twice, a connection with TLS could not be aborted any more
+            self._transport.close()
 
     def mark_closed(self) -> None:
         """Note the time of closing."""

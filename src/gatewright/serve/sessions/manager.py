@@ -106,6 +106,16 @@ class Sessions:
         with self._lock:
             return self._caches.of(self._caches.stored(session, owner)).stream
 
+    def replica_of(self, session: str, owner: str = "") -> str:
+        """Return the name of the replica that last changed a session; empty if it has none.
+
+        Raises:
+            SessionError: if the session does not exist.
+            StoreError: if it cannot be read.
+        """
+        with self._lock:
+            return self._caches.load(session, owner).replica
+
     def resident(self) -> int:
         """Return the number of sessions in memory."""
         return self._caches.count()

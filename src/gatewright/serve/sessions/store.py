@@ -30,6 +30,7 @@ class StoredSession(NamedTuple):
         tag: random tag of this commit.  A store accepts only the successor of its own commit; a counter alone
             would be ambiguous after a store lost a commit.
         parent_tag: tag of the previous commit; compared, not stored.
+        replica: name of the replica that made this commit, as a shared store returns it; nothing depends on it.
     """
 
     id: str
@@ -43,6 +44,7 @@ class StoredSession(NamedTuple):
     answer: bytes
     tag: bytes = b""
     parent_tag: bytes = b""
+    replica: str = ""
 
     @property
     def size(self) -> int:

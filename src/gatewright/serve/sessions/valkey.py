@@ -33,11 +33,11 @@ _SLOW, _REST = 0.5, 1.0
 
 # Keys: the count, then of each session itself, the index of its owner, the bytes of its owner and its model.
 # Values of each: the parent's version ("" for none) and its tag, whether its model has to be there,
-# its size, and a `StoredSession`.
+# its size, a `StoredSession`, and the replica.
 _SAVE = """
 local done = {}
 for n = 1, (#KEYS - 1) / 4 do
-  local key, at = 4 * n - 3, 14 * (n - 1)
+  local key, at = 4 * n - 3, 15 * (n - 1)
   local session, owner, bytes, model = KEYS[key + 1], KEYS[key + 2], KEYS[key + 3], KEYS[key + 4]
   local kept = redis.call('HMGET', session, 'version', 'tag', 'size')
   local before, size = ARGV[at + 1], ARGV[at + 4]
@@ -48,7 +48,8 @@ for n = 1, (#KEYS - 1) / 4 do
     else
       redis.call('HSET', session, 'size', size, 'id', ARGV[at + 5], 'owner', ARGV[at + 6], 'model', ARGV[at + 7],
         'version', ARGV[at + 8], 'steps', ARGV[at + 9], 'snapshot', ARGV[at + 10], 'first', ARGV[at + 11],
-        'request', ARGV[at + 12], 'answer', ARGV[at + 13], 'tag', ARGV[at + 14])
+        'request', ARGV[at + 12], 'answer', ARGV[at + 13], 'tag', ARGV[at + 14],
+        'replica', ARGV[at + 15])
       local grown = size - (kept[3] or 0)
       if grown ~= 0 then
         redis.call('INCRBY', bytes, grown)
@@ -78,7 +79,7 @@ end
 #: The script's result for a session whose model is missing.
 _MODEL_MISSING = 2
 #: Names of a session's fields.
-_FIELDS = StoredSession._fields[:10]
+_FIELDS = (*StoredSession._fields[:10], "replica")
 
 
 class ValkeyStore:
@@ -93,6 +94,7 @@ class ValkeyStore:
             ``redis`` and ``rediss`` mean the same.  Options may follow, as ``?socket_timeout=1``: seconds to wait
             for an answer, or ``socket_connect_timeout``, for a connection; of TLS ``ssl_ca_certs``,
             ``ssl_certfile``, ``ssl_keyfile`` and ``ssl_check_hostname``.
+        replica: name of this process, stored with each commit; empty for none.
 
     Raises:
         StoreError: if the URL cannot be used, the server does not answer or lets nobody in, or its sessions are of
@@ -101,7 +103,8 @@ class ValkeyStore:
 
     shared = True
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, replica: str = "") -> None:
+        self._replica = replica
         parts, self._name = _split(url)
         options = _options(parts, self._name)
         self._password = options.get("password")
@@ -176,7 +179,9 @@ class ValkeyStore:
             ours = saved.model in served
             follows = saved.version - 1 if saved.version else b""
             values += [follows, saved.parent_tag, int(ours and saved.version == 0), saved.size]
-            values += [_bytes(value) if isinstance(value, str) else value for value in saved[:10]]
+            values += [
+                _bytes(value) if isinstance(value, str) else value for value in (*saved[:10], self._replica)
+            ]
         return list(self._write(self._saving, keys, values))
 
     def delete(self, name: str, owner: str) -> None:
@@ -200,9 +205,10 @@ class ValkeyStore:
         try:
             if None in values[:9]:
                 raise ValueError("a field is missing")
-            _, owner, model, version, steps, snapshot, first, request, answer, tag = values
+            _, owner, model, version, steps, snapshot, first, request, answer, tag, replica = values
             numbers = int(version), int(steps), snapshot, int(first), request, answer, tag or b""
-            return StoredSession(name, _text(owner), _text(model), *numbers).validated()
+            stored = StoredSession(name, _text(owner), _text(model), *numbers, replica=_text(replica or b""))
+            return stored.validated()
         except ValueError as error:
             raise StoreError(self._name, "an intact session", f"a damaged one: {error}"[:200]) from None
 
