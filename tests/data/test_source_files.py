@@ -87,13 +87,6 @@ def test_directories(tmp_path):
     assert said(folder) == "HERE/folder.csv: expected a file, got a directory; name a file in it"
     (folder / "b.csv").write_text(SIMPLE)
     assert said(folder).endswith("got a directory; name a file in it, such as HERE/folder.csv/b.csv")
-    pl.DataFrame({"y": [1.0]}).write_parquet(folder / "part-0.parquet")
-    pl.DataFrame({"y": [2.0]}).write_parquet(folder / "part-1.parquet")
-    message = said(folder)
-    assert "got a directory of Parquet files; put them into one, in Python: " in message
-    exec(message.partition("in Python: ")[2].replace("HERE", str(tmp_path)).replace("'folder.csv.parquet'",
-         repr(str(tmp_path / "one.parquet"))), {"polars": pl})  # fmt: skip
-    assert read_table(tmp_path / "one.parquet", ROLES).series[0].values.ravel().tolist() == [1.0, 2.0]
     (folder / "config.toml").touch()
     (folder / "source.json").touch()
     assert said(folder).endswith("got the directory of a run; name the table or the text to read")

@@ -240,9 +240,9 @@ def test_files_of_tables_are_refused_together(tmp_path: Path, capsys: Any) -> No
     for sources, message in (
         (
             ("a.csv", "b.csv"),
-            "source: expected one file for a forecast model; several are for --kind language, classify, tag",
+            "source: expected one table, or several .parquet files of one, got a.csv among 2 files",
         ),
-        (("c.txt", "a.csv"), "source: expected one file for a forecast model"),
+        (("c.txt", "a.csv"), "source: expected files for one kind of model, got c.txt and others; --kind"),
     ):
         with pytest.raises(SystemExit):
             cli.main(["train", *(str(tmp_path / source) for source in sources)])

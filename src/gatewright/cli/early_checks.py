@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from gatewright.data.text_sources import TextFiles
 from gatewright.errors import GatewrightError, RunError
 from gatewright.files.model_path import require_model_file
 from gatewright.runs.run import Run
@@ -43,6 +44,8 @@ def check_source(source: Sequence[Path], kind: str, options: Options, initial: P
         require_model_file(initial, "--init")
     if isinstance(path, Path):
         learned.check_head(path, options.data)
+    elif isinstance(path, TextFiles):
+        path.files()
 
 
 def check_run(path: Path) -> Run:

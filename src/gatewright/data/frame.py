@@ -19,6 +19,7 @@ class Frame:
         unit: what ``lines`` counts: each "line" of a text file, or each "row" of any other source.
         time: the time column, where the source itself says which it is; else "".
         files: of rows of several files, the name of each file and the number of rows up to its end.
+        in_order: whether the order of the rows says something; else their times alone do.
     """
 
     cells: pl.DataFrame
@@ -26,6 +27,7 @@ class Frame:
     unit: str
     time: str = ""
     files: tuple[tuple[str, int], ...] = ()
+    in_order: bool = True
 
     def place(self, row: int) -> str:
         """Return the place of a row as an error names it."""

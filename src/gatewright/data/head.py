@@ -33,6 +33,8 @@ def check_head(path: Path, notation: Notation, named: Iterable[tuple[str, str]],
         DataError: as the reader of the whole table does.
     """
     require_table(path)
+    if path.is_dir():
+        return  # of several files, whose directories may name columns too
     named = [(role, name) for role, name in named if name]
     if path.suffix.lower() == ".parquet":
         columns, header = _parquet_columns(path), ""

@@ -8,6 +8,8 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, TypeVar
 
+from gatewright.data.text_sources import TextFiles
+
 T = TypeVar("T")
 
 _KEPT: ContextVar[dict[Hashable, Any] | None] = ContextVar("kept sources", default=None)
@@ -26,22 +28,27 @@ def sources_kept() -> Iterator[None]:
         _KEPT.reset(token)
 
 
+def _file(path: Path) -> Hashable:
+    status = path.stat()
+    return str(path.absolute()), status.st_ino, status.st_mtime_ns, status.st_size
+
+
 def read_once(source: object, how: Hashable, read: Callable[[], T]) -> T:
     """Return what a function reads from a file; within `sources_kept`, what it read before of the same file.
 
     Args:
-        source: the path of the file; anything else is read each time.
+        source: the path of the file, or several files; anything else is read each time.
         how: everything else that the result depends on.
         read: reads the source.
     """
     kept = _KEPT.get()
-    if kept is None or not isinstance(source, (str, Path)):
+    if kept is None or not isinstance(source, (str, Path, TextFiles)):
         return read()
     try:
-        status = Path(source).stat()
+        files = source.files() if isinstance(source, TextFiles) else (Path(source),)
+        key = (*map(_file, files), how)
     except (OSError, ValueError):
         return read()  # which says what is wrong
-    key = (str(Path(source).absolute()), status.st_ino, status.st_mtime_ns, status.st_size, how)
     if key not in kept:
         kept[key] = read()
     found: T = kept[key]

@@ -15,12 +15,13 @@ from gatewright.data.source_files import read_utf8, require_table
 from gatewright.errors import DataError, unusable
 
 
-def read_frame(path: Path, notation: Notation = PLAIN) -> Frame:
+def read_frame(path: Path, notation: Notation = PLAIN, *, empty: bool = False) -> Frame:
     """Read a ``.csv``, ``.tsv`` or ``.txt`` table (also packed, ``.gz``), or a ``.parquet`` file.
 
     Args:
         path: the file.
         notation: how its numbers are written; a mark within numbers cannot also separate cells.
+        empty: whether it may be without rows.
 
     Raises:
         DataError: if it cannot be read, is no table, or has no rows.
@@ -33,7 +34,7 @@ def read_frame(path: Path, notation: Notation = PLAIN) -> Frame:
     else:
         separators = "\t" if name.removesuffix(".gz").endswith(".tsv") else SEPARATORS
         frame = Frame(*read_delimited(path, read_utf8(path), separators, notation), "line")
-    if len(frame.lines) == 0:
+    if len(frame.lines) == 0 and not empty:
         raise DataError(str(path), "a header and rows below it", "no row")
     return frame
 

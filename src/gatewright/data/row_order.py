@@ -69,6 +69,13 @@ def unordered(stamps: Timestamps, groups: list[Group], step: str) -> Ordered:
     return Ordered(groups, times, when, step, stamps.notes)
 
 
+def by_time(groups: list[Group], stamps: Timestamps) -> list[Group]:
+    """Return series in order of their ids, and the rows of each in order of time."""
+    times = stamps.local if stamps.early is None else stamps.early
+    sorted_groups = sorted(groups, key=lambda group: group.ids)
+    return [replace(each, rows=each.rows[np.argsort(times[each.rows], kind="stable")]) for each in sorted_groups]
+
+
 def in_order(
     frame: Frame, name: str, stamps: Timestamps, groups: list[Group], expected: str = "", *, gaps: bool = False
 ) -> Ordered:

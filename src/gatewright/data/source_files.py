@@ -12,6 +12,9 @@ from gatewright.errors import DataError, unusable
 #: Endings of the names of tables; those of text may be compressed.
 _TABLES = (".csv", ".tsv", ".txt", ".parquet", ".csv.gz", ".tsv.gz", ".txt.gz")
 
+#: Ending of the names of Parquet files.
+PARQUET = ".parquet"
+
 #: Endings of the names of texts in a directory.
 TEXTS = (".txt", ".txt.gz")
 
@@ -74,20 +77,38 @@ def _directory(path: Path) -> str:
     if is_run(path):
         return "the directory of a run; name the table or the text to read"
     names = sorted(entry.name for entry in path.iterdir())
-    if any(name.lower().endswith(".parquet") for name in names):
-        new = f"{path.name}.parquet"
-        python = f"polars.read_parquet({str(path / '*.parquet')!r}).write_parquet({new!r})"
-        return f"a directory of Parquet files; put them into one, in Python: {python}"
     tables = [name for name in names if name.lower().endswith(_TABLES)]
     return "a directory; name a file in it" + (f", such as {path / tables[0]}" if tables else "")
 
 
+def has_shards(path: Path) -> bool:
+    """Say whether a path is a directory with Parquet files in it, or below it, that is none of a run."""
+    try:
+        return path.is_dir() and not is_run(path) and any(path.rglob(f"*{PARQUET}"))
+    except (OSError, ValueError):
+        return False  # a name that no file can have, or no permission to look
+
+
+def require_shards(path: Path) -> None:
+    """Require that whatever writes a directory of Parquet files has finished.
+
+    Raises:
+        DataError: if not.
+    """
+    if (path / "_temporary").exists():
+        got = "one with a directory _temporary, of a job that still writes it or has failed"
+        raise DataError(str(path), "a directory of Parquet files that is complete", got)
+
+
 def require_table(path: Path) -> None:
-    """Require a file with the name of a table.
+    """Require a file with the name of a table, or a directory of Parquet files.
 
     Raises:
         DataError: names a way to make a table of it.
     """
+    if has_shards(path):
+        require_shards(path)
+        return
     require_file(path)
     if not path.name.lower().endswith(_TABLES):
         raise DataError(str(path), "a .csv, .tsv, .txt or .parquet file", other_format(path))

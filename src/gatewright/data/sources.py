@@ -16,14 +16,16 @@ from gatewright.data.frame import Frame
 from gatewright.data.number_format import PLAIN, Notation
 from gatewright.data.readers import read_frame
 from gatewright.data.sequences import Sequences
+from gatewright.data.shards import Shards
+from gatewright.data.source_files import has_shards
 from gatewright.data.text_sources import Text as Text
 from gatewright.data.text_sources import TextFiles as TextFiles
 from gatewright.data.text_sources import Texts as Texts
 from gatewright.errors import DataError, shorten, unusable
 
-#: What a table is read from: the path of a file (also as `str`), a data frame of polars or pandas, an Arrow table,
-#: or a frame that was read before.
-TableSource = str | Path | Frame | DataFrame
+#: What a table is read from: the path of a file or of a directory of Parquet files (also as `str`), several such
+#: files, a data frame of polars or pandas, an Arrow table, or a frame that was read before.
+TableSource = str | Path | Shards | Frame | DataFrame
 
 #: What a text is read from: the path of a file (also as `str`), a text in memory, or several of them.
 TextSource = str | Path | Text | Texts | TextFiles
@@ -60,8 +62,11 @@ def frame_of(source: TableSource, notation: Notation = PLAIN) -> Frame:
     """
     if isinstance(source, Frame):
         return source
+    if isinstance(source, Shards):
+        return source.frame()
     if isinstance(source, (str, Path)):
-        return read_frame(as_path(source, _TABLE, "a file holds a table, or polars.read_csv reads it"), notation)
+        path = as_path(source, _TABLE, "a file holds a table, or polars.read_csv reads it")
+        return Shards((path,)).frame() if has_shards(path) else read_frame(path, notation)
     if isinstance(source, pl.LazyFrame):
         raise DataError("source", _TABLE, "a LazyFrame; .collect() makes a DataFrame of it")
     if not is_dataframe(source):
@@ -102,6 +107,8 @@ def digest(source: Source) -> str:
         hasher.update(source.content.encode("utf-8", "surrogatepass"))
     elif isinstance(source, (str, Path)):
         path = as_path(source)
+        if has_shards(path):
+            return digest(Shards((path,)))
         try:
             with path.open("rb") as file:
                 while block := file.read(1 << 20):

@@ -25,7 +25,7 @@ from gatewright.data.resample import resampled
 from gatewright.data.roles import NO_TIME as NO_TIME
 from gatewright.data.roles import Roles as Roles
 from gatewright.data.roles import find_roles
-from gatewright.data.row_order import Group, Ordered, in_order, remedy, unordered
+from gatewright.data.row_order import Group, Ordered, by_time, in_order, remedy, unordered
 from gatewright.data.sources import Source, TableSource, digest, frame_of
 from gatewright.data.time_series import Series as Series
 from gatewright.data.time_zones import NAIVE, Clock
@@ -190,10 +190,14 @@ def _ordered(
 ) -> tuple[Ordered, bool]:
     """Return the series in order of time, and whether their timestamps name a zone."""
     if roles.time == NO_TIME:
+        if not frame.in_order:
+            raise DataError("--time", "the column of the times: rows of several files have no order", "none")
         if roles.resample:
             raise DataError("--resample", "a table with timestamps", "a table without any, or --time none")
         return Ordered(groups, [None] * len(groups), NAIVE, "row", ()), False
     stamps = timestamps(columns[roles.time], frame.place, roles.time_zone)
+    if not frame.in_order:
+        groups = by_time(groups, stamps)
     if roles.resample:
         return unordered(stamps, groups, frequency.bin_step(roles.resample)), stamps.zoned
     return in_order(frame, roles.time, stamps, groups, expected, gaps=bool(fill)), stamps.zoned

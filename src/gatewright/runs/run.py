@@ -224,7 +224,7 @@ class Run:
             raise RunError("source", expected, "none")
         paths = (source,) if isinstance(source, Path) else source.paths
         what = (
-            "the file that the run learned from" if isinstance(source, Path) else "the texts that it learned from"
+            "the file that the run learned from" if isinstance(source, Path) else "the files that it learned from"
         )
         for path in paths:
             if not (_is_file(path) or (isinstance(source, TextFiles) and path.is_dir())):

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gatewright.data.source_files import other_format
+from gatewright.data.source_files import has_shards, other_format
+from gatewright.data.text_sources import has_texts
 from gatewright.errors import GatewrightError, shorten
 from gatewright.spec import ModelSpec
 from gatewright.tasks.base import Kind
@@ -100,7 +101,7 @@ def kind_of_files(paths: Sequence[Path], name: str = "") -> Kind[Any]:
     """Return the kind that learns from several files, and from directories.
 
     Args:
-        paths: the files and directories; only the names of files are looked at.
+        paths: the files and directories; of files only the names are looked at, and of what is in directories.
         name: of the kind, where their endings do not say.
 
     Raises:
@@ -118,7 +119,13 @@ def kind_of_files(paths: Sequence[Path], name: str = "") -> Kind[Any]:
             raise GatewrightError(
                 "source", f"one file for a {each.name} model; several are for --kind {several}", got
             )
-    return learned[0] if learned else next(each for each in KINDS.values() if each.several)
+    if len({each.name for each in learned}) > 1:
+        got = f"{paths[0].name} and others; --kind names the one that learns from all of them"
+        raise GatewrightError("source", "files for one kind of model", got)
+    if learned:
+        return learned[0]
+    tables = all(has_shards(path) and not has_texts(path) for path in paths)
+    return kind("forecast" if tables else "language")
 
 
 def kind_of_source(source: Path, name: str = "") -> Kind[Any]:

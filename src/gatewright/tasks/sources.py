@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gatewright.data.source_files import is_run, require_file
+from gatewright.data.source_files import has_shards, is_run, require_file
 from gatewright.data.text_sources import has_texts
 from gatewright.tasks import registry
 from gatewright.tasks.base import Kind
@@ -36,7 +36,7 @@ def learned_from(source: Any, kind: str, options: Options) -> tuple[Kind[Any], T
     if not isinstance(source, (str, Path)):
         return registry.kind_of_value(source, kind)
     path = Path(source)
-    if path.is_dir() and not is_run(path) and (kind or has_texts(path)):
+    if path.is_dir() and not is_run(path) and (kind or has_texts(path) or has_shards(path)):
         learned = registry.kind_of_files((path,), kind)
         return learned, learned.files((path,))
     require_file(path)

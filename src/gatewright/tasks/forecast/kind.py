@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from gatewright.data.sources import TableSource
     from gatewright.data.table import TrainingSource
+    from gatewright.data.text_sources import TextFiles
     from gatewright.files.model_file import ModelFile
     from gatewright.nn.model import Model
     from gatewright.progress import Waits
@@ -72,6 +73,13 @@ class Forecast(Kind["SeriesData"]):
     )  # fmt: skip
     settles = True
     forecasts = True
+    several = True
+
+    def files(self, paths: tuple[Path, ...]) -> TextFiles:
+        """Return several Parquet files, and directories of them, as one table."""
+        from gatewright.data.shards import Shards
+
+        return Shards(paths)
 
     def resolve(self, options: Options) -> Options:
         """Fill in the defaults; a loss of one value goes with the level 0.5 alone, that of a distribution with it.
