@@ -44,8 +44,8 @@ def train(
     Ctrl-C stops and keeps the best model so far; --run DIR --resume continues with the same bits.
 
     Args:
-        source: A .csv, .tsv or .parquet table (.gz too), .parquet files or a directory of them that are one table, a
-            .ts file of labelled sequences, or .txt texts: one or several, or directories with them; with --label
+        source: A .csv, .tsv or .parquet table (.gz too), .parquet files or a directory of them that are one table,
+            a .ts file of labelled sequences, or .txt texts: one or several, or directories with them; with --label
             also tables, each a sequence. Not with --resume.
         run: Directory to create (default: runs/NAME), or to resume.
         kind: "forecast", "language", "classify" or "tag", if neither the file's suffix nor --label tells.
