@@ -59,11 +59,12 @@ def export(run: Path, /, *, to: str, out: Path | None = None, force: bool = Fals
     Example: gatewright export runs/load --to c --out firmware/model
 
     --to c writes model.h and model.c, for native/c/gatewright.h; --to c99 writes them with the code of this one
-    model, for microcontrollers: no library, no allocation.
+    model, for microcontrollers: no library, no allocation. --to onnx writes model.onnx, the whole model with its
+    states as inputs and outputs, once ONNX Runtime has given what the model does.
 
     Args:
         run: Directory of a run, or a model file.
-        to: Format: "c" or "c99".
+        to: Format: "c", "c99" or "onnx".
         out: Directory to write into (default: the format's name, in the run or next to the file).
         force: Replace existing files.
     """
@@ -78,6 +79,8 @@ def export(run: Path, /, *, to: str, out: Path | None = None, force: bool = Fals
     folder = path.parent / to if out is None else out
     written = FORMATS[to].writer()(model_file.read(path), folder, overwrite=force)
     say(f"wrote {' and '.join(map(str, written))}")
+    if note := getattr(written, "note", ""):
+        say(note)
 
 
 @app.command

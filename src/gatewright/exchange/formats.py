@@ -14,7 +14,7 @@ class Writer(Protocol):
     """A function that writes a model in one format."""
 
     def __call__(self, file: ModelFile, folder: Path, *, overwrite: bool = False) -> Sequence[Path]:
-        """Write the files into a directory, made if need be, and return their paths."""
+        """Write the files into a directory, made if need be, and return their paths, with a note in `Files`."""
 
 
 class Format(NamedTuple):
@@ -39,4 +39,5 @@ class Format(NamedTuple):
 FORMATS = {
     "c": Format("model.h and model.c, for native/c/gatewright.h", "gatewright.exchange.c:to_c"),
     "c99": Format("model.h and model.c that need no library", "gatewright.exchange.c99.export:to_c99"),
+    "onnx": Format("model.onnx, checked by ONNX Runtime", "gatewright.exchange.onnx.writing:to_onnx"),
 }

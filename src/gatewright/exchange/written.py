@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from gatewright.errors import GatewrightError, reason
 from gatewright.files import atomic
+
+
+class Files(list[Path]):
+    """Paths of the files that were written.
+
+    Args:
+        paths: the paths.
+        note: what a person should know of them; "" for nothing.
+    """
+
+    def __init__(self, paths: Iterable[Path], note: str = "") -> None:
+        super().__init__(paths)
+        self.note = note
 
 
 def written(folder: Path, contents: Mapping[str, str | bytes], *, overwrite: bool) -> list[Path]:
