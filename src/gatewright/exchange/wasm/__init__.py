@@ -1,0 +1,1 @@
+"""A model as WebAssembly: a module, its interface in JavaScript, and a page that runs it."""
