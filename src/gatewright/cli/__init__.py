@@ -9,7 +9,7 @@ import warnings
 
 from cyclopts import CoercionError, CycloptsError, UnknownCommandError
 
-from gatewright.cli import comparison, inspection, models, reproduction, serving, training, tuning  # noqa: F401
+from gatewright.cli import comparison, inspection, models, reproduction, serving, training, tuning, verification  # noqa: F401
 from gatewright.cli.app import UsageError, app, complain, errors
 from gatewright.errors import GatewrightError, nearest, reason, shorten
 

@@ -244,7 +244,11 @@ def load(path: Path | str) -> Model:
         SpecError: if its specification cannot be read.
     """
     path = path_of(path, "path", "the path of a model file or of a run's directory")
-    file = model_file.read(path / "model.safetensors" if path.is_dir() else path)
+    return of_file(model_file.read(path / "model.safetensors" if path.is_dir() else path))
+
+
+def of_file(file: model_file.ModelFile) -> Model:
+    """Build the model of a model file, in evaluation mode; see `load`."""
     with torch.device("meta"):  # initial weights would be drawn, to be overwritten
         model = Model(file.spec, scaler=file.scaler, vocabulary=file.vocabulary, table=file.table)
     model.is_new = False

@@ -1,0 +1,172 @@
+"""What a verification runs: a model's steps, whatever it is written in, and calls of modules and functions."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gatewright.errors import GatewrightError, path_of
+from gatewright.evaluation.whole_sequences import WholeSequences
+from gatewright.exchange.onnx.steps import OnnxSteps, session_of
+from gatewright.files import model_file
+from gatewright.files.model_path import require_model_file
+from gatewright.runs.run import Run
+from gatewright.runtime.signature import Signature
+from gatewright.runtime.stream import Stream
+from gatewright.tasks.base import SESSIONS
+
+Array = NDArray[Any]
+
+
+class Engine(Protocol):
+    """A model that goes step by step, as a `gatewright.Stream` does; see there."""
+
+    @property
+    def reads_calendar(self) -> bool:
+        """Whether a step needs its time."""
+        ...
+
+    def reset(self, sessions: Any = None) -> None:
+        """Begin anew."""
+
+    def step(self, x: Any, sessions: Any = None, *, time: Any = None, indexed: bool = False) -> Any:
+        """Advance by one step."""
+
+    def run(self, xs: Any, sessions: Any = None, *, indexed: bool = False) -> Any:
+        """Advance by many steps."""
+
+
+def is_onnx(path: Any) -> bool:
+    """Whether a path is that of an ONNX file, by its name."""
+    return isinstance(path, (str, os.PathLike)) and Path(path).suffix == ".onnx"
+
+
+def engine_of(model: Any, file: model_file.ModelFile, name: str) -> Engine:
+    """Return a model that goes step by step.
+
+    Args:
+        model: a run, its directory, a model file, an ONNX file, or a `gatewright.Model`.
+        file: the model whose input the data is.
+        name: of the argument, for errors.
+
+    Raises:
+        GatewrightError: if it is none of these, or reads other columns.
+    """
+    if is_onnx(model):
+        return OnnxSteps(Path(model), Signature.of(file.spec, file.vocabulary), SESSIONS)
+    own = _file(model, name)
+    if _interface(own) != _interface(file):
+        expected = "a model with the inputs and outputs of the other"
+        raise GatewrightError(name, expected, "other columns, targets, classes or symbols")
+    if own.spec.lstm.bidirectional:
+        return WholeSequences(own)
+    return Stream.of(own, sessions=SESSIONS)
+
+
+def _file(model: Any, name: str) -> model_file.ModelFile:
+    if isinstance(model, Run):
+        return model_file.read(model.require_model())
+    if isinstance(model, (str, os.PathLike)):
+        return model_file.read(require_model_file(path_of(model, name), name))
+    if hasattr(model, "file") and hasattr(model, "spec"):
+        file: model_file.ModelFile = model.file()
+        return file
+    expected = "a run, a model file, an ONNX file or a gatewright.Model; to compare functions, give arrays as data"
+    raise GatewrightError(name, expected, f"a value of type {type(model).__name__}")
+
+
+def _interface(file: model_file.ModelFile) -> tuple[Any, ...]:
+    """Return what two models have in common that can be compared on the same data."""
+    head, encoder = file.spec.head, file.spec.encoder
+    vocabulary = None if file.vocabulary is None else file.vocabulary.symbols
+    return encoder.columns, head.kind, file.spec.output_shape, getattr(head, "classes", None), vocabulary
+
+
+def call(model: Any, inputs: tuple[Any, ...], name: str) -> Any:
+    """Return what a model gives for arrays.
+
+    Args:
+        model: the path of an ONNX file, a torch module, which is called in evaluation mode, or a function.
+        inputs: arrays or tensors.
+        name: of the argument, for errors.
+
+    Raises:
+        GatewrightError: if it is none of these.
+    """
+    if is_onnx(model):
+        return _by_onnx_runtime(Path(model), inputs)
+    if not callable(model):
+        expected = "a function, a module or an ONNX file; to compare runs, give the path of a file as data"
+        raise GatewrightError(name, expected, f"a value of type {type(model).__name__}")
+    if _is_module(model):
+        return _by_module(model, inputs)
+    return model(*inputs)
+
+
+def _is_module(model: Any) -> bool:
+    import torch
+
+    return isinstance(model, torch.nn.Module)
+
+
+def _by_module(module: Any, inputs: tuple[Any, ...]) -> Any:
+    import torch
+
+    tensors = [each if isinstance(each, torch.Tensor) else torch.as_tensor(np.asarray(each)) for each in inputs]
+    training = [each for each in module.modules() if each.training]
+    module.eval()
+    try:
+        with torch.no_grad():
+            return module(*tensors)
+    finally:
+        for each in training:
+            each.training = True
+
+
+def _by_onnx_runtime(path: Path, inputs: tuple[Any, ...]) -> dict[str, Array]:
+    """Return the outputs of an ONNX file by name, its inputs given in order."""
+    session = session_of(path)
+    names = [each.name for each in session.get_inputs()]
+    if len(names) != len(inputs):
+        raise GatewrightError("data", f"{len(names)} arrays, for {', '.join(names)} of {path}", str(len(inputs)))
+    outputs = [each.name for each in session.get_outputs()]
+    arrays = {name: _array(each) for name, each in zip(names, inputs, strict=True)}
+    try:
+        return dict(zip(outputs, session.run(outputs, arrays), strict=True))
+    except Exception as error:  # ONNX Runtime's own classes
+        raise GatewrightError("data", f"the inputs of {path}", str(error).splitlines()[0]) from None
+
+
+def outputs_of(value: Any) -> list[tuple[str, Array]]:
+    """Return all arrays in what a model gives, by their place or name in it.
+
+    >>> [(name, array.shape) for name, array in outputs_of((np.ones(2), {"h": np.ones(3)}))]
+    [('0', (2,)), ('1.h', (3,))]
+    """
+    return [(name or "output", array) for name, array in _leaves(value, "")]
+
+
+def _leaves(value: Any, path: str) -> Iterator[tuple[str, Array]]:
+    if value is None:
+        return
+    if isinstance(value, Mapping):
+        items = list(value.items())
+    elif isinstance(value, (tuple, list)):
+        items = [(str(number), each) for number, each in enumerate(value)]
+    else:
+        yield path, _array(value)
+        return
+    for name, each in items:
+        yield from _leaves(each, f"{path}.{name}" if path else str(name))
+
+
+def _array(value: Any) -> Array:
+    if hasattr(value, "detach"):
+        value = value.detach().cpu()
+        value = value.float() if str(value.dtype) == "torch.bfloat16" else value
+    return np.asarray(value)
