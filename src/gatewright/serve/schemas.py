@@ -233,6 +233,99 @@ class ErrorBody(_Body):
     error: ErrorPart
 
 
+Datatype = Literal[
+    "BOOL", "INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64", "FP32", "FP64", "BYTES"
+]
+#: Parameters of the Open Inference Protocol.
+_Parameters = Annotated[
+    dict[str, Annotated[str, Field(max_length=256)] | bool | int | float], Field(max_length=16)
+]
+
+
+class TensorBody(_Body):
+    """An input tensor of the Open Inference Protocol; its first axis is the steps."""
+
+    name: Annotated[str, Field(max_length=256)]
+    datatype: Datatype
+    shape: Annotated[list[Annotated[int, Field(strict=True, ge=1, lt=2**31)]], Field(min_length=1, max_length=2)]
+    parameters: _Parameters = {}
+    data: Annotated[
+        list[Any] | None,
+        Field(description="Values, flat or in rows; null for a number that was not observed. None if binary."),
+    ] = None
+
+
+class OutputBody(_Body):
+    """A requested output tensor."""
+
+    name: Annotated[str, Field(max_length=256)]
+    parameters: _Parameters = {}
+
+
+class InferenceBody(_Body):
+    """A request of the Open Inference Protocol."""
+
+    id: Annotated[str, Field(max_length=MAX_ID)] | None = None
+    inputs: Annotated[list[TensorBody], Field(min_length=1, max_length=4096), _FirstError()]
+    outputs: Annotated[list[OutputBody], Field(max_length=1)] | None = None
+    parameters: Annotated[
+        _Parameters,
+        Field(
+            description="`sequence_id`, `sequence_start`, `sequence_end` as in Triton; `first`: steps of the "
+            "sequence before these, so that the request can be retried."
+        ),
+    ] = {}
+
+
+class ResultTensor(_Body):
+    """An output tensor."""
+
+    name: str
+    datatype: str
+    shape: list[int]
+    data: list[float | None]
+
+
+class InferenceResultBody(_Body):
+    """An answer of the Open Inference Protocol."""
+
+    model_name: str
+    id: str | None = None
+    parameters: dict[str, str | bool | int]
+    outputs: list[ResultTensor]
+
+
+class InferenceServerBody(_Body):
+    """The server, in the Open Inference Protocol."""
+
+    name: str
+    version: str
+    extensions: list[str]
+
+
+class TensorMetadata(_Body):
+    """A tensor of a model; -1 for the number of steps."""
+
+    name: str
+    datatype: str
+    shape: list[int]
+
+
+class MetadataBody(_Body):
+    """A model, in the Open Inference Protocol."""
+
+    name: str
+    platform: str
+    inputs: list[TensorMetadata]
+    outputs: list[TensorMetadata]
+
+
+class InferenceErrorBody(_Body):
+    """An error, in the Open Inference Protocol; one of access has three parts."""
+
+    error: str | ErrorPart
+
+
 class _Frame(_Body):
     id: Annotated[
         Annotated[int, Field(ge=-(2**63), lt=2**63)] | Annotated[str, Field(max_length=MAX_ID)] | None,

@@ -35,6 +35,8 @@ from gatewright.serve.settings import Limits
 T = TypeVar("T")
 #: Number of symbols of a text generated, stored and sent at a time.
 PIECE = 16
+#: Beginning of the session names of sequences of the Open Inference Protocol.
+SEQUENCE_PREFIX = "inference-"
 #: Name of a model that is given none.
 DEFAULT = "default"
 
@@ -131,14 +133,20 @@ class Service:
         """Approximate size of a step's output on the wire, in bytes."""
         return 20 * math.prod(self._sessions.stream.output_shape)
 
-    async def create(self, owner: str, name: str | None = None) -> dict[str, Any]:
-        """Create a session."""
+    async def create(self, owner: str, name: str | None = None, *, sequence: bool = False) -> dict[str, Any]:
+        """Create a session, by a reserved name only for a sequence."""
+        if not sequence:
+            _require_unreserved(name)
         self.shared.write_limiter.acquire(owner, 1)
         key = self._key(owner)
         return await self._call(lambda: self._described(self._sessions.create(key, name), key))
 
-    async def fork(self, owner: str, session: str, name: str | None = None) -> dict[str, Any]:
-        """Create a session with the state of another one."""
+    async def fork(
+        self, owner: str, session: str, name: str | None = None, *, sequence: bool = False
+    ) -> dict[str, Any]:
+        """Create a session with the state of another one, by a reserved name only for a sequence."""
+        if not sequence:
+            _require_unreserved(name)
         self.shared.write_limiter.acquire(owner, 1)
         key = self._key(owner)
         return await self._call(lambda: self._described(self._sessions.fork(session, key, name), key))
@@ -344,6 +352,12 @@ async def _tokens(text: str, tokenizer: Tokenizer | None) -> int:
     if tokenizer is None or tokenizer.unit == Characters.unit:
         return len(text)
     return len(await asyncio.to_thread(tokenizer.encode, text))
+
+
+def _require_unreserved(name: str | None) -> None:
+    """Raise if a name is of the form of those of sequences, which can be guessed."""
+    if name is not None and name.startswith(SEQUENCE_PREFIX):
+        raise GatewrightError("name", f"one that does not begin with {SEQUENCE_PREFIX}", repr(name)[:80])
 
 
 def _seed(session: str) -> int:

@@ -17,6 +17,7 @@ from starlette.middleware.cors import CORSMiddleware
 from gatewright.serve.http.auth import Tokens
 from gatewright.serve.http.endpoints import error_responses
 from gatewright.serve.http.middleware import AccessMiddleware, ReplicaMiddleware, error_response
+from gatewright.serve.http.open_inference import open_inference_routes
 from gatewright.serve.http.parsing import InvalidMessageError
 from gatewright.serve.http.sessions import session_routes
 from gatewright.serve.http.validation_errors import error_detail
@@ -70,6 +71,7 @@ def create_app(
     _add_models(app, models)
     for prefix in ("/v1", "/v1/models/{model}"):
         app.include_router(session_routes(models, prefix))
+    app.include_router(open_inference_routes(models))
     _add_monitoring(app, models)
     WebSocketEndpoint(models).add(app)
     return app
@@ -111,6 +113,7 @@ def _add_index(app: FastAPI) -> None:
         "models": "/v1/models",
         "sessions": "/v1/sessions",
         "websocket": "/v1/ws",
+        "open_inference": "/v2",
         "openapi": "/openapi.json",
         "documentation": "docs/serve.md of Gatewright; pages here would load scripts from other hosts",
     }

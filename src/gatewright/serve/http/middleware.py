@@ -16,7 +16,7 @@ from gatewright.serve.service import Shared
 from gatewright.web.hosts import duplicate_header, is_allowed_host, is_allowed_origin
 
 #: Paths without secrets, open to load balancers under any host name.
-_PUBLIC_PATHS = ("/healthz", "/readyz")
+_PUBLIC_PATHS = ("/healthz", "/readyz", "/v2/health/live", "/v2/health/ready")
 #: Header of an answer that names the replica.
 REPLICA_HEADER = b"gatewright-replica"
 #: Messages with headers.

@@ -68,7 +68,7 @@ def body(data: bytes, model: type[M], bounds: Bounds) -> M:
     Raises:
         InvalidMessageError: if the body is not JSON, or invalid.
     """
-    return _checked(_of_json(data, "body", bounds), model, bounds)
+    return validated(json_value(data, "body", bounds), model, bounds)
 
 
 def frame(data: str | bytes, packed: bool, bounds: Bounds) -> Any:
@@ -83,7 +83,7 @@ def frame(data: str | bytes, packed: bool, bounds: Bounds) -> Any:
         InvalidMessageError: if the frame is malformed or invalid.
     """
     try:
-        message = _of_msgpack(data, bounds) if packed else _of_json(data, "frame", bounds)
+        message = _of_msgpack(data, bounds) if packed else json_value(data, "frame", bounds)
     except InvalidMessageError as error:
         number = _id(_FrameUnpacker(data, bounds).member("id")) if packed and isinstance(data, bytes) else None
         raise InvalidMessageError(error.detail, number) from None
@@ -97,7 +97,7 @@ def frame(data: str | bytes, packed: bool, bounds: Bounds) -> Any:
             raise InvalidMessageError(
                 ("op", f"one of {', '.join(FRAMES)}", preview(op) if "op" in message else "none")
             )
-        return _checked(message, model, bounds)
+        return validated(message, model, bounds)
     except InvalidMessageError as error:
         raise InvalidMessageError(error.detail, number) from None
 
@@ -109,7 +109,7 @@ def _id(number: Any) -> int | str | None:
     return number if isinstance(number, int) and -(2**63) <= number < 2**63 else None
 
 
-def _of_json(data: str | bytes, what: str, bounds: Bounds) -> Any:
+def json_value(data: str | bytes, what: str, bounds: Bounds) -> Any:
     """Parse JSON, after an estimate of its number of values.
 
     Raises:
@@ -259,7 +259,7 @@ def _refuse_extension(*_: object) -> Any:
     raise ValueError("an extension")
 
 
-def _checked(message: Any, model: type[M], bounds: Bounds) -> M:
+def validated(message: Any, model: type[M], bounds: Bounds) -> M:
     """Validate a message; cheap checks of its outline come first.
 
     Raises:
