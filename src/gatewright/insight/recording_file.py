@@ -35,6 +35,13 @@ def write(path: Path | str, recording: RecordingData) -> None:
     Raises:
         OSError: if the file cannot be written.
     """
+    version = FORMAT if recording.about.version() else PLAIN_FORMAT
+    metadata = {"gatewright_recording": version, "about": recording.about.to_json()}
+    atomic.write_bytes(path, safetensors.numpy.save(tensors_of(recording), metadata))
+
+
+def tensors_of(recording: RecordingData) -> dict[str, NDArray[Any]]:
+    """Return the arrays of a recording by their names in a file."""
     tensors: dict[str, NDArray[Any]] = {}
     for name in _ARRAYS:
         array = getattr(recording, name)
@@ -48,18 +55,20 @@ def write(path: Path | str, recording: RecordingData) -> None:
                 tensors |= {f"layers.{number}.{direction}.{name}": array for name, array in present.items()}
     if recording.peer:
         tensors |= {"peer.hidden": recording.peer.hidden, "peer.predictions": recording.peer.predictions}
-    version = FORMAT if recording.about.version() else PLAIN_FORMAT
-    metadata = {"gatewright_recording": version, "about": recording.about.to_json()}
-    contiguous = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
-    atomic.write_bytes(path, safetensors.numpy.save(contiguous, metadata))
+    return {name: np.ascontiguousarray(array) for name, array in tensors.items()}
 
 
-def is_recording(path: Path) -> bool:
-    """Return whether a file has the header of a recording, even if it is truncated."""
+def is_recording(path: Path, name: str = "gatewright_recording") -> bool:
+    """Return whether a file has the header of a recording, even if it is truncated.
+
+    Args:
+        path: the file.
+        name: the name of the format.
+    """
     try:
         with regular_file.open_file(path) as file:
             size = int.from_bytes(file.read(8), "little")
-            return b'"gatewright_recording"' in file.read(min(size, _HEADER))
+            return f'"{name}"'.encode() in file.read(min(size, _HEADER))
     except OSError:
         return False
 
@@ -89,9 +98,23 @@ def read(path: Path | str) -> dict[str, Any]:
         raise ModelFileError(str(path), "a recording", "a damaged or foreign file") from None
     if "about" not in metadata:
         raise ModelFileError(str(path), "a whole recording", "one without a description")
-    about = RecordingMetadata.from_json(metadata["about"], "about")
+    return fields_of(path, metadata["about"], tensors)
+
+
+def fields_of(path: Path | str, about: str, tensors: dict[str, NDArray[Any]]) -> dict[str, Any]:
+    """Return the fields of a recording from its description and its arrays.
+
+    Args:
+        path: the file, for errors.
+        about: the description, in JSON.
+        tensors: the arrays by their names in a file.
+
+    Raises:
+        ModelFileError: if one is missing, or there is another.
+    """
+    metadata = RecordingMetadata.from_json(about, "about")
     try:
-        fields = _fields(about, tensors)
+        fields = _fields(metadata, tensors)
     except KeyError as error:
         raise ModelFileError(str(path), "a whole recording", f"one without {error.args[0]}") from None
     if tensors:

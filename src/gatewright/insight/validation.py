@@ -116,7 +116,7 @@ def _optional(recording: RecordingData, record: Record) -> Iterator[str]:
     """Return what a record has, or must have by its cell, next to what every record has."""
     cell = recording.about.cell
     required = {"normal"} if cell.layer_norm else set()
-    if cell.zoneout_cell or cell.cell_clip:
+    if cell.zoneout_cell or cell.cell_clip or record.kept is not None or record.written is not None:
         required |= {"kept", "written"}
     return (name for name in OPTIONAL if name in required or getattr(record, name) is not None)
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from gatewright.errors import GatewrightError
 from gatewright.insight.changes import plan as changes_plan
 from gatewright.insight.diagnosis import Diagnosis, diagnose
 from gatewright.insight.ledger import Ledger
+from gatewright.insight.modules import file
 from gatewright.insight.modules.changes import SequenceChanges, split
 from gatewright.insight.modules.difference import ModuleDifference, difference
 from gatewright.insight.patches import patch_plan
@@ -186,6 +188,32 @@ class ModuleRecording(Mapping[str, Recording]):
             GatewrightError: if their names or the shapes of what they hold differ.
         """
         return difference(self, baseline)
+
+    def save(self, path: Path | str) -> None:
+        """Write recordings and predictions to a safetensors file, with their descriptions as JSON in its metadata.
+
+        Args:
+            path: the file.
+
+        Raises:
+            GatewrightError: if the module returned something other than tensors, numbers and texts in tuples,
+                lists, dicts and dataclasses.
+            OSError: if the file cannot be written; a file that was there before is unchanged.
+        """
+        file.write(path, self.layers, self.predictions, self.not_called)
+
+    @staticmethod
+    def load(path: Path | str) -> ModuleRecording:
+        """Read a recording that `save` wrote; a dataclass that the module returned is a dict of its fields.
+
+        Args:
+            path: the file.
+
+        Raises:
+            ModelFileError: if the file is damaged or no recording of a module.
+            GatewrightError: if its arrays do not fit each other, or a number is not finite.
+        """
+        return ModuleRecording(*file.read(path))
 
     def _run(self) -> Run:
         if self.run is None:
