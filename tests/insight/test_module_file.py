@@ -85,7 +85,7 @@ def test_damaged_and_foreign_files_are_refused(tmp_path: Path) -> None:
         with pytest.raises((ModelFileError, GatewrightError)):
             ModuleRecording.load(path)
     path.write_bytes(safetensors.torch.save({**held, "0/more": torch.ones(1)}, metadata))
-    with pytest.raises(ModelFileError, match="a recording and nothing else, got one with more too"):
+    with pytest.raises(ModelFileError, match="a recording and nothing else, got one with 'more' too"):
         ModuleRecording.load(path)
     look(nn.LSTM(3, 4), torch.ones(5, 1, 3)).save(path)
     assert not file.is_module_recording(path)
