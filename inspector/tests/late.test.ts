@@ -12,7 +12,19 @@ import { Draft } from "../src/views/whatif/draft";
 const STEPS = 100;
 
 function entry(id: string, more: Partial<Entry> = {}): Entry {
-  return { id, note: "", step: null, score: null, unit: "", first: false, intro: "", place: "", ...more };
+  return {
+    id,
+    note: "",
+    step: null,
+    score: null,
+    unit: "",
+    first: false,
+    intro: "",
+    place: "",
+    name: "",
+    layers: [],
+    ...more,
+  };
 }
 
 function meta(id: string): Meta {

@@ -90,7 +90,8 @@ def test_an_export_is_the_recording_bit_for_bit(shown: dict[str, Subject], kind:
     parts, recording = page.parts, shown[kind].record()
     meta = strict(parts.pop(f"{kind}/meta"))
     assert meta == strict(_json(shelf_of(**shown).payload(kind).meta()))
-    blank = {"note": "", "step": None, "score": None, "unit": "", "first": False, "intro": "", "place": ""}
+    blank: dict[str, Any] = {"note": "", "step": None, "score": None, "unit": "", "first": False, "intro": ""}
+    blank |= {"place": "", "name": "", "layers": []}
     assert strict(parts.pop("entries")) == [{"id": kind, **blank}]
     plain = shown[kind].plain
     found = diagnosis(diagnose(recording, plain=None if plain is None else plain.rnn))

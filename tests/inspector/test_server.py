@@ -144,7 +144,8 @@ def test_what_json_has_no_word_for_is_null() -> None:
 
 
 def test_the_list_says_what_is_there(page: httpx.Client) -> None:
-    blank = {"note": "", "step": None, "score": None, "unit": "", "first": False, "intro": "", "place": ""}
+    blank: dict[str, Any] = {"note": "", "step": None, "score": None, "unit": "", "first": False, "intro": ""}
+    blank |= {"place": "", "name": "", "layers": []}
     assert get(page, "recordings") == [{"id": kind, **blank} for kind in KINDS]
 
 
@@ -195,7 +196,8 @@ def test_an_answer_is_what_intervene_gives(asking: tuple[httpx.Client, Catalog],
         (asked["row"], 1, "forward")
     }
     listed = get(client, "recordings")
-    blank = {"step": None, "score": None, "unit": "", "first": False, "intro": "", "place": ""}
+    blank: dict[str, Any] = {"step": None, "score": None, "unit": "", "first": False, "intro": "", "place": ""}
+    blank |= {"name": "", "layers": []}
     assert listed[1:] == [{"id": name, "note": expected.about.note, **blank}]
     # What is measured of a model would not be of the changed one.
     assert get(client, f"recordings/{name}/diagnosis")["horizon"] is None

@@ -11,11 +11,13 @@ import "./Checkpoints.css";
 export function Checkpoints({ state }: { state: State }) {
   const [following, setFollowing] = useState(Boolean(state.source.watch));
   useWatching(state, following);
-  const entries = state.entries.value;
+  // Layers of a module are chosen in the header.
+  const all = state.entries.value;
+  const entries = useMemo(() => all.filter(({ name }) => !name), [all]);
   const points = useMemo(() => checkpoints(entries), [entries]);
   const id = state.wanted.value ?? state.recording.value?.meta.id;
   // A single entry can be chosen where the shown recording is no longer among the entries.
-  if (entries.length < 2 && (!id || entries.every((entry) => entry.id === id))) return null;
+  if (entries.length < 2 && (!id || all.some((entry) => entry.id === id))) return null;
   // A single checkpoint needs no track: it is listed with the others.
   const tracked = points.length > 1;
   const others = tracked ? entries.filter((entry) => entry.step === null) : entries;

@@ -2,6 +2,8 @@ import { batch } from "@preact/signals";
 import type { Direction } from "../data/types";
 import { VIEW_KEYS } from "../keys";
 import type { State, View } from "../state";
+import { Choice } from "./Choice";
+import { LayerMenu } from "./LayerMenu";
 
 export const VIEW_NAMES: Record<View, string> = {
   timeline: "Timeline",
@@ -85,7 +87,6 @@ function Place({ state }: { state: State }) {
   const meta = state.recording.value?.meta;
   if (!meta) return null;
   const { directions } = meta.layers[state.layer.value];
-  const layers = meta.layers.map((layer, k) => `Layer ${k} · ${layer.hidden} units`);
   return (
     <div class="gw-place">
       {meta.rows.length > 1 && (
@@ -96,14 +97,7 @@ function Place({ state }: { state: State }) {
           choose={(row) => pickRow(state, row)}
         />
       )}
-      {meta.layers.length > 1 && (
-        <Choice
-          name="Layer"
-          options={layers}
-          chosen={state.layer.value}
-          choose={(layer) => pickLayer(state, layer)}
-        />
-      )}
+      <LayerMenu state={state} />
       {directions.length > 1 && (
         <Choice
           name="Direction"
@@ -116,47 +110,12 @@ function Place({ state }: { state: State }) {
   );
 }
 
-interface ChoiceProps {
-  name: string;
-  options: string[];
-  chosen: number;
-  choose: (index: number) => void;
-}
-
-function Choice({ name, options, chosen, choose }: ChoiceProps) {
-  return (
-    <select
-      class="gw-select"
-      aria-label={name}
-      title={name}
-      value={chosen}
-      onChange={(event) => choose(Number(event.currentTarget.value))}
-    >
-      {options.map((option, k) => (
-        <option key={k} value={k}>
-          {option}
-        </option>
-      ))}
-    </select>
-  );
-}
-
 function pickRow(state: State, row: number): void {
   batch(() => {
     state.row.value = row;
     const T = state.steps.value;
     state.t.value = Math.min(state.t.value, T - 1);
     state.range.value = [0, T];
-  });
-}
-
-function pickLayer(state: State, layer: number): void {
-  batch(() => {
-    state.layer.value = layer;
-    const { hidden, directions } = state.shape.value!;
-    if (!directions.includes(state.direction.value)) state.direction.value = directions[0];
-    const kept = state.units.value.filter((unit) => unit < hidden);
-    state.units.value = kept.length ? kept : [0];
   });
 }
 

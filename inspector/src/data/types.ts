@@ -208,4 +208,7 @@ export interface Entry {
   intro: string;
   /** The initial place, as in the address of the page ("t=12&units=5"); may be "". */
   place: string;
+  /** Name of the recorded layers in a module of the user, and units of each of them; "" and [] for others. */
+  name: string;
+  layers: number[];
 }

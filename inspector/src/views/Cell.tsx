@@ -18,7 +18,7 @@ import type { Spot } from "./cell/parts";
 import { type Player, usePlayer } from "./cell/play";
 import { Reads } from "./cell/Reads";
 import { type Course, Scrubber } from "./cell/Scrubber";
-import { type Blocks, largestCell, loadBlocks, stepBefore, unitStep } from "./cell/scene";
+import { type Blocks, isSetAnew, largestCell, loadBlocks, stepBefore, unitStep } from "./cell/scene";
 import { Transport } from "./cell/Transport";
 import { inSight, UnitPicker } from "./cell/UnitPicker";
 import { Wide } from "./cell/Wide";
@@ -138,8 +138,9 @@ function Shown({
   // In reverse the step before is the one after: say so.
   const read = blocks.direction === "forward" || last === null ? [known] : ["previous", `read: ${known}`];
   const byHand = blocks.edits.some((edit) => edit.t === t && units.includes(edit.unit));
+  const anew = units.some((unit) => isSetAnew(blocks, t, unit));
   const named = {
-    before: byHand ? [...read, "then set by hand"] : read,
+    before: byHand ? [...read, "then set by hand"] : anew ? [...read, "then set anew"] : read,
     now: `step ${t.toLocaleString("en")}`,
   };
   const letGo = (event: KeyboardEvent) => {

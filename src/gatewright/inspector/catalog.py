@@ -74,6 +74,8 @@ class Entry:
         first: whether the page shows it first.
         intro: an introduction of a few sentences, or "".
         place: the part to show first, as in the address of the page ("t=12&units=5"), or "".
+        name: name of the recorded layers in a caller's module, or "".
+        layers: units of each of these layers; empty without a name.
     """
 
     id: str
@@ -84,6 +86,8 @@ class Entry:
     first: bool = False
     intro: str = ""
     place: str = ""
+    name: str = ""
+    layers: tuple[int, ...] = ()
 
 
 class Catalog:

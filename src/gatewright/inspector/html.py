@@ -55,27 +55,31 @@ def export(path: Path, catalog: Catalog, name: str) -> int:
     Args:
         path: the file.
         catalog: the catalog that has the recording.
-        name: id of the recording.
+        name: id of the recording; of a module's layers, all of them are written.
 
     Raises:
         OSError: if the file cannot be written.
     """
+    entries = [entry for entry in catalog.entries() if entry["id"] == name or entry["name"]]
+    parts = [_json("entries", entries)]
+    for entry in entries:
+        parts += _data_of(catalog, entry["id"])
+    title = " - ".join(filter(None, (catalog.payload(name).meta()["title"], "Gatewright")))
+    text = page(title, data="".join(parts)).encode()
+    atomic.write_bytes(path, text)
+    return len(text)
+
+
+def _data_of(catalog: Catalog, name: str) -> list[str]:
+    """Return the elements with the data of a recording."""
     payload = catalog.payload(name)
     meta = payload.meta()
-    entries = [entry for entry in catalog.entries() if entry["id"] == name]
-    parts = [
-        _json("entries", entries),
-        _json(f"{name}/meta", meta),
-        _json(f"{name}/diagnosis", catalog.diagnosis(name)),
-    ]
+    parts = [_json(f"{name}/meta", meta), _json(f"{name}/diagnosis", catalog.diagnosis(name))]
     for row, shapes in enumerate(meta["blocks"]):
         for block, shape in shapes.items():
             packed = _packed(payload.block(row, block), int(shape["dtype"][1]))
             parts.append(f'<script type="text/plain" data-name="{name}/rows/{row}/{block}">{packed}</script>\n')
-    title = " - ".join(filter(None, (meta["title"], "Gatewright")))
-    text = page(title, data="".join(parts)).encode()
-    atomic.write_bytes(path, text)
-    return len(text)
+    return parts
 
 
 def _json(name: str, value: Any) -> str:

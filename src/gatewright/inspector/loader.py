@@ -13,8 +13,11 @@ from gatewright.errors import GatewrightError, ModelFileError, RunError
 from gatewright.files.model_path import no_run, require_model_file
 from gatewright.insight import recording_file
 from gatewright.insight.inputs import gather, of_run
+from gatewright.insight.modules import file as module_file
+from gatewright.insight.modules.recording import ModuleRecording
 from gatewright.insight.recording import Recording
 from gatewright.inspector.catalog import Catalog, Entry, Subject
+from gatewright.inspector.module_catalog import module_catalog
 from gatewright.inspector.selection import DEFAULT, Say, Selection
 from gatewright.nn.model import Model, load
 from gatewright.progress import PLAIN_SECONDS
@@ -58,6 +61,10 @@ def open_path(
     Raises:
         GatewrightError: if there is nothing to show, or the data does not fit the model.
     """
+    if path.is_file() and module_file.is_module_recording(path):
+        selection.require_none("a recording", data, train_plain)
+        module = ModuleRecording.load(path)
+        return module_catalog(module), path.name
     if path.is_file():
         if recording_file.is_recording(path):
             selection.require_none("a recording", data, train_plain)

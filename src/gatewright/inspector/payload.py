@@ -12,12 +12,15 @@ from numpy.typing import NDArray
 from gatewright.equations import Record
 from gatewright.insight.diagnosis import Diagnosis
 from gatewright.insight.layers import DIRECTIONS, Layer, map_record, quantities
-from gatewright.insight.output import input_factor, is_average
+from gatewright.insight.output import input_factor, is_average, shown
 from gatewright.insight.prediction_errors import errors_of
 from gatewright.insight.recording import Recording
 from gatewright.spec.cell import CellSpec
 from gatewright.spec.cell_features import CellFeatures
 from gatewright.spec.recording import ClassesMetadata, Edit, SeriesMetadata, TextMetadata
+
+#: Differences of a hidden state that a page shows: those of patches, not of rounding.
+_VISIBLE = 1e-3
 
 _TYPES = {"f4": "<f4", "f8": "<f8", "i4": "<i4"}
 
@@ -106,7 +109,7 @@ class Payload:
                     continue
                 place = f"{number}/{direction}"
                 for name, array in quantities(record).items():
-                    if name != "hidden" or _is_sent(record, recording.about.cell):
+                    if name != "hidden" or _is_sent(record, recording.about.cell, bool(recording.about.note)):
                         blocks[f"{place}/{name}"] = ("f4", array[:T, row])
                 blocks[f"{place}/cell_initial"] = ("f4", record.cell_initial[row])
                 blocks[f"{place}/hidden_initial"] = ("f4", record.hidden_initial[row])
@@ -141,9 +144,11 @@ def _layer_meta(layer: Layer) -> dict[str, Any]:
     }
 
 
-def _is_sent(record: Record, cell: CellSpec) -> bool:
+def _is_sent(record: Record, cell: CellSpec, patched: bool) -> bool:
     """Whether the page cannot work out the hidden state of a step from its gates and cell state."""
-    return record.hidden.shape != record.cell.shape or cell.zoneout_hidden > 0
+    if record.hidden.shape != record.cell.shape or cell.zoneout_hidden > 0:
+        return True
+    return patched and bool((np.abs(record.hidden - shown(record, cell)) > _VISIBLE).any())
 
 
 def _cell_meta(cell: CellSpec) -> dict[str, Any]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from gatewright.errors import GatewrightError
+from gatewright.insight.modules.recording import ModuleRecording
 from gatewright.insight.recording import Recording
 from gatewright.inspector.catalog import Catalog, Entry, Subject
 from gatewright.inspector.html import bundle
+from gatewright.inspector.module_catalog import module_catalog
 
 try:
     import anywidget
@@ -30,10 +32,13 @@ class View(anywidget.AnyWidget):
     _esm = bundle("inspector.js")
     _css = bundle("inspector.css")
 
-    def __init__(self, recording: Recording) -> None:
+    def __init__(self, recording: Recording | ModuleRecording) -> None:
         super().__init__()
-        self._catalog = Catalog()
-        self._catalog.add(Entry(_ID, recording.about.note, first=True), lambda: Subject(recording=recording))
+        if isinstance(recording, ModuleRecording):
+            self._catalog = module_catalog(recording)
+        else:
+            self._catalog = Catalog()
+            self._catalog.add(Entry(_ID, recording.about.note, first=True), lambda: Subject(recording=recording))
         self.on_msg(self._answer)
 
     def _answer(self, _: Any, message: Any, __: Any) -> None:
@@ -57,13 +62,13 @@ class View(anywidget.AnyWidget):
         return {}, [payload.block(message["row"], message["name"])]
 
 
-def view(recording: Recording) -> View:
+def view(recording: Recording | ModuleRecording) -> View:
     """Show a recording in a notebook.
 
     Needs ``gatewright[notebook]``.
 
     Args:
-        recording: a recording that `gatewright.look` returned.
+        recording: a recording that `gatewright.look` returned; of a module, its layers are a menu of the page.
 
     Raises:
         GatewrightError: if it is something else.
@@ -73,6 +78,6 @@ def view(recording: Recording) -> View:
     >>> type(view(look(LSTM(3, 4), torch.ones(5, 1, 3)))).__name__
     'View'
     """
-    if not isinstance(recording, Recording):
+    if not isinstance(recording, Recording | ModuleRecording):
         raise GatewrightError("recording", "a recording of gatewright.look", type(recording).__name__)
     return View(recording)

@@ -24,7 +24,9 @@ export interface Blocks {
   read: Float32Array;
   /** What each step adds to the cell state, recorded only where that is not i g. */
   written: Float32Array | null;
-  /** (T, P), recorded only with a projection or zoneout. */
+  /** What each step keeps of the cell state, recorded only where that is not f. */
+  kept: Float32Array | null;
+  /** (T, P), recorded only with a projection, zoneout or a patch. */
   hidden: Float32Array | null;
   /** (H,) and (P,). */
   cell_initial: Float32Array;
@@ -35,6 +37,9 @@ export interface Blocks {
 /** The numbers of one unit at one step; NaN in places that the cell does not have, and of `hidden_before` and `hidden` NaN where a projection has no such place. */
 export type UnitStep = { unit: number } & Record<NumberedPart, number>;
 
+/** Below this a cell state that was set anew is 0: the rounding of what was written, over a forget gate. */
+const ROUNDING = 1e-6;
+
 export async function loadBlocks(
   recording: Recording,
   row: number,
@@ -44,13 +49,14 @@ export async function loadBlocks(
   const of = (name: string) => recording.block(row, `${layer}/${direction}/${name}`) as Promise<Float32Array>;
   const shape = recording.meta.layers[layer];
   const ifThere = (name: string) => (recording.has(row, `${layer}/${direction}/${name}`) ? of(name) : null);
-  const [gates, cell, cell_initial, hidden_initial, read, written, hidden] = await Promise.all([
+  const [gates, cell, cell_initial, hidden_initial, read, written, kept, hidden] = await Promise.all([
     recording.gates(row, layer, direction),
     of("cell"),
     of("cell_initial"),
     of("hidden_initial"),
     recording.read(row, layer, direction),
     ifThere("written"),
+    ifThere("kept"),
     ifThere("hidden"),
   ]);
   return {
@@ -64,7 +70,7 @@ export async function loadBlocks(
       size: shape.hidden,
       output: shape.output,
     },
-    ...{ gates, cell, read, written, hidden, cell_initial, hidden_initial },
+    ...{ gates, cell, read, written, kept, hidden, cell_initial, hidden_initial },
     edits: recording.meta.edits.filter(
       (edit) => edit.row === row && edit.layer === layer && edit.direction === direction,
     ),
@@ -77,8 +83,24 @@ export function stepBefore(blocks: Blocks, t: number): number | null {
   return before < 0 || before >= blocks.steps ? null : before;
 }
 
+/**
+ * Whether a step keeps nothing of the cell state before, though its forget gate does: what calls the layer has reset it,
+ * or the cell state is patched.
+ */
+export function isSetAnew(blocks: Blocks, t: number, unit: number): boolean {
+  const { cell_clip, zoneout_cell } = blocks.kind.features;
+  const at = t * blocks.size + unit;
+  return !(cell_clip || zoneout_cell) && blocks.kept?.[at] === 0 && blocks.gates.forget_gate[at] !== 0;
+}
+
 /** The cell state at the start of a step, including manual additions. */
 export function cellBefore(blocks: Blocks, t: number, unit: number): number {
+  const at = t * blocks.size + unit;
+  const { forget_gate, input_gate, candidate } = blocks.gates;
+  if (blocks.written && isSetAnew(blocks, t, unit)) {
+    const value = (blocks.written[at] - input_gate[at] * candidate[at]) / forget_gate[at];
+    return Math.abs(value) < ROUNDING ? 0 : value;
+  }
   const before = stepBefore(blocks, t);
   const carried = before === null ? blocks.cell_initial[unit] : blocks.cell[before * blocks.size + unit];
   return blocks.edits.reduce(
@@ -100,9 +122,11 @@ const PASSED = ["kept", "written", "bent", "shown"] as const;
 export function unitStep(blocks: Blocks, t: number, unit: number): UnitStep {
   const at = t * blocks.size + unit;
   const { kind } = blocks;
+  const cell_before = cellBefore(blocks, t, unit);
+  const isReset = cell_before === 0 && isSetAnew(blocks, t, unit);
   const numbers: Partial<Record<NumberedPart, number>> = {
-    hidden_before: hiddenAt(blocks, stepBefore(blocks, t), unit),
-    cell_before: cellBefore(blocks, t, unit),
+    hidden_before: isReset ? 0 : hiddenAt(blocks, stepBefore(blocks, t), unit),
+    cell_before,
     // As recorded: computing the sum would round a second time.
     cell: blocks.cell[at],
     normal: blocks.read[at],

@@ -6,7 +6,7 @@ import { layerOf } from "../../data/equations";
 import { plural, trimmed } from "../../format";
 import { figure, share } from "./figures";
 import { listed, type Spot, type Topic } from "./parts";
-import { type Blocks, stepBefore, type UnitStep } from "./scene";
+import { type Blocks, isSetAnew, stepBefore, type UnitStep } from "./scene";
 import { differences } from "./variants";
 
 export interface Caption {
@@ -386,6 +386,8 @@ function showed({ unit, hidden_before }: UnitStep): string {
 
 function edited({ blocks, t, focus }: Facts): string {
   const edit = blocks.edits.find((e) => e.t === t && e.unit === focus.unit);
+  if (isSetAnew(blocks, t, focus.unit))
+    return " The step does not continue from the state before: that was set anew, by a reset or a patch.";
   return edit ? ` Of that, ${figure(edit.added)} was added by hand.` : "";
 }
 
