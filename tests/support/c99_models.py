@@ -120,14 +120,17 @@ def _input(file: ModelFile, stream: Stream, steps: int, random: np.random.Genera
     if file.spec.encoder.symbols:
         return random.integers(0, file.spec.encoder.symbols, steps), None
     assert file.scaler is not None
-    names = [name.partition("+")[0] for name in stream.columns]
+    encoder, horizon = file.spec.encoder, file.spec.head.horizon
+    names = list(encoder.columns)
+    if isinstance(encoder, SeriesEncoder):
+        ahead = [name for name in encoder.known for _ in range(horizon)]
+        names = [*encoder.targets, *encoder.past, *encoder.static, *ahead]
     places = [file.scaler.columns.index(name) for name in names]
     rows = np.array(file.scaler.mean)[places] + random.normal(size=(steps, len(names))) * 2
-    counts = {each.column: each.count for each in file.spec.encoder.categories}
+    counts = {each.column: each.count for each in encoder.categories}
     for k, name in enumerate(names):
         if name in counts:
             rows[:, k] = random.integers(0, counts[name], steps)
-    encoder = file.spec.encoder
     may_miss = encoder.targets if isinstance(encoder, SeriesEncoder) else encoder.missing
     for k, name in enumerate(names):
         if k < len(encoder.transform) and encoder.transform[k] != "none":
@@ -151,5 +154,6 @@ def _with_phases(file: ModelFile, rows: Array, times: Array | None) -> Array:
 
 
 def difference(found: Array, expected: Array) -> float:
-    """Return the largest difference, relative to how far the expected numbers are from their mean."""
-    return float(np.abs(found - expected).max() / np.abs(expected - expected.mean()).max())
+    """Return the largest difference, relative to how far what is expected is from its mean, or to its size."""
+    scale = np.abs(expected - expected.mean()).max() or np.abs(expected).max() or 1.0
+    return float(np.abs(found - expected).max() / scale)

@@ -8,13 +8,16 @@ from collections.abc import Sequence
 import numpy as np
 
 from gatewright.exchange.c99.source import Source
-from gatewright.spec import Category, Scaler
+from gatewright.spec import Category, ModelSpec, Scaler
 
 #: Largest error of a number of a row as a float, in units of its scale and of its changes.
 _LARGEST_ERROR = 1e-5
 
 #: Standard deviations from the mean that values are expected within.
 _SPREAD = 4
+
+#: Size of numbers that a float still has room for.
+_LARGEST = 1e30
 
 _IN_RANGE = """\
 /* Whether a number is finite, and leaves float room to compute with. */
@@ -46,22 +49,26 @@ static int category($number value, int32_t count, int size, const float* vectors
 """
 
 
-def number_type(scaler: Scaler, targets: int, *, window: bool) -> str:
+def number_type(scaler: Scaler, spec: ModelSpec) -> str:
     """Return the type of a row's numbers: float where that is as good as double, else double.
 
     A float has 24 bits.  Where values are far from 0 and vary little, they are lost in its rounding; so are the
     sums of the scale of a window.
 
-    >>> celsius, pascal = (Scaler(("t",), (mean,), (9.0,), (2.0,)) for mean in (15.0, 101_300.0))
-    >>> number_type(celsius, 1, window=False), number_type(pascal, 1, window=False)
+    >>> from gatewright.spec import FeatureEncoder, StackSpec, StepClassHead
+    >>> spec = ModelSpec(FeatureEncoder(("t",)), StackSpec(4), StepClassHead(("a", "b")))
+    >>> celsius, pascal = (Scaler(("t",), (mean,), (9.0,), ()) for mean in (15.0, 101_300_000.0))
+    >>> number_type(celsius, spec), number_type(pascal, spec)
     ('float', 'double')
     """
-    if window:
+    bounds = [] if spec.forecaster is None else [*spec.forecaster[1].minimum, *spec.forecaster[1].maximum]
+    if spec.encoder.window or any(abs(bound) > _LARGEST for bound in bounds):
         return "double"
-    least = [*map(min, scaler.scale[:targets], scaler.change_scale or scaler.scale), *scaler.scale[targets:]]
+    targets = len(scaler.change_scale)
+    least = [*map(min, scaler.scale[:targets], scaler.change_scale), *scaler.scale[targets:]]
     for mean, scale, unit in zip(scaler.mean, scaler.scale, least, strict=True):
         size = abs(mean) + _SPREAD * scale
-        if size > math.ldexp(_LARGEST_ERROR, 24) * unit or size > 1e30 or unit < 1e-30:
+        if size > math.ldexp(_LARGEST_ERROR, 24) * unit or size > _LARGEST or unit < 1 / _LARGEST:
             return "double"
     return "float"
 

@@ -70,7 +70,7 @@ def add(source: Source, file: ModelFile) -> str:
     assert file.spec.labeller is not None
     assert file.scaler is not None
     encoder, head = file.spec.labeller
-    source.number = columns.number_type(file.scaler, 0, window=False)
+    source.number = columns.number_type(file.scaler, file.spec)
     source.sizes |= {"INPUT": len(encoder.columns), "OUTPUT": len(head.classes)}
     if encoder.missing:
         source.includes.add("math.h")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from gatewright.exchange.c import row_columns
 from gatewright.exchange.c99 import columns, series_input, series_output, stack, targets
 from gatewright.exchange.c99.source import Source
-from gatewright.exchange.c_arrays import names
+from gatewright.exchange.c_arrays import names, numbers
 from gatewright.files.model_file import ModelFile
 from gatewright.runtime.signature import Signature
 
@@ -45,7 +45,7 @@ model_status model_step(model_state* state, const model_number* row, model_numbe
 
 /* Names in UTF-8, and the levels of the forecasts. */
 extern const char* const model_columns[MODEL_INPUT];
-extern const float model_quantiles[MODEL_QUANTILES];
+extern const double model_quantiles[MODEL_QUANTILES];
 """
 
 
@@ -59,7 +59,7 @@ def add(source: Source, file: ModelFile) -> str:
     assert file.scaler is not None
     encoder, head = file.spec.forecaster
     of_row = row_columns(Signature.of_series(encoder, head))
-    source.number = columns.number_type(file.scaler, len(encoder.targets), window=encoder.window > 0)
+    source.number = columns.number_type(file.scaler, file.spec)
     source.includes.add("math.h")
     source.sizes |= {
         "INPUT": len(of_row),
@@ -89,8 +89,7 @@ def add(source: Source, file: ModelFile) -> str:
     )
     source.declarations.append(_DECLARED.format(zone=encoder.time_zone))
     source.constants.append(names("model_columns[MODEL_INPUT]", of_row))
-    levels = ", ".join(f"{level!r}f" for level in head.quantiles)
-    source.constants.append(f"const float model_quantiles[MODEL_QUANTILES] = {{{levels}}};\n")
+    source.constants.append(numbers("const double model_quantiles", head.quantiles))
     return _COMMENT.format(
         calendar=_CALENDAR if encoder.calendar else "", categories=_CATEGORIES if encoder.categories else ""
     )

@@ -61,7 +61,7 @@ def _of_series(file: ModelFile) -> dict[str, Any]:
     encoder, head = file.spec.forecaster
     signature = Signature.of_series(encoder, head)
     names = row_columns(signature)
-    number = columns.number_type(file.scaler, len(encoder.targets), window=encoder.window > 0)
+    number = columns.number_type(file.scaler, file.spec)
     return {
         "kind": "forecaster",
         "number": "float32" if number == "float" else "float64",
@@ -86,7 +86,7 @@ def _of_classes(file: ModelFile) -> dict[str, Any]:
     assert file.spec.labeller is not None
     assert file.scaler is not None
     encoder, head = file.spec.labeller
-    number = columns.number_type(file.scaler, 0, window=False)
+    number = columns.number_type(file.scaler, file.spec)
     return {
         "kind": "classifier" if file.spec.classifier else "tagger",
         "number": "float32" if number == "float" else "float64",
