@@ -153,7 +153,11 @@ def _with_phases(file: ModelFile, rows: Array, times: Array | None) -> Array:
     return np.concatenate([rows[:, :at], frequency.calendar(times, encoder.calendar), rows[:, at:]], axis=1)
 
 
+#: Numbers below this are zero to a float that was clipped to a bound.
+_LEAST = 1e-30
+
+
 def difference(found: Array, expected: Array) -> float:
     """Return the largest difference, relative to how far what is expected is from its mean, or to its size."""
-    scale = np.abs(expected - expected.mean()).max() or np.abs(expected).max() or 1.0
-    return float(np.abs(found - expected).max() / scale)
+    scale = np.abs(expected - expected.mean()).max() or np.abs(expected).max()
+    return float(np.abs(found - expected).max() / max(scale, _LEAST))
