@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from gatewright.cli import early_checks
+from gatewright.cli import early_checks, large_tables
 from gatewright.cli.app import LOADING, UsageError, app, complain, console, errors, flat, print_table, say
 from gatewright.evaluation.glossary import help_text
 from gatewright.files.model_path import require_model_file
@@ -171,13 +171,16 @@ def forecast(
     seed: int | None = None,
     fill: str | None = None,
     out: Path | None = None,
+    snapshots: Path | None = None,
+    ray: str | None = None,
 ) -> None:
-    """Forecast the values after the last observed target of each series, with quantiles, as CSV.
+    """Forecast the values after the last observed target of each series, with quantiles, as CSV or Parquet.
 
     Example: gatewright forecast runs/load load.csv --horizon 12 --out next.csv
 
     With --paths, sample paths take the place of the quantiles: joint draws of all steps, for sums and maxima.
     In a table of several series, those with too few rows are left out and named on standard error.
+    A Parquet file is read by row groups, and may be larger than memory.
 
     Args:
         run: Directory of the run.
@@ -186,12 +189,19 @@ def forecast(
         paths: Number of sample paths of each series (default: none, but quantiles).
         seed: Random seed of the sample paths (default: 0).
         fill: Fill missing inputs: "forward" or "mean" (default: as in training).
-        out: File to write (default: standard output).
+        out: File to write, CSV or .parquet (default: standard output).
+        snapshots: A .parquet file with the state of each series: the table has its later rows alone, and a file
+            that has read them takes its place. It is made if it is not there (default: none).
+        ray: Address of a Ray cluster that scores a Parquet file, or "local" or "auto"; needs gatewright[ray]
+            (default: this process).
     """
     if seed is not None and paths is None:
         raise UsageError("--seed", "--paths with it: quantiles are not drawn", str(seed))
     early_checks.check_forecast(run, data, horizon, fill)
     waits = Waits(errors)
+    if large_tables.takes(run, data, out, snapshots, ray, paths):
+        large_tables.forecast(run, large_tables.Options(data, out, snapshots, ray, horizon, fill), waits)
+        return
     with waits.during(LOADING):
         import gatewright.nn.model  # noqa: F401
         from gatewright.evaluation.report import forecast_run

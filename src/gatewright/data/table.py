@@ -39,6 +39,10 @@ Categories = Mapping[str, tuple[str, ...]]
 MOST_GAPS = 10
 
 
+class UnobservedError(DataError):
+    """No series of a table has an observed target."""
+
+
 @dataclass(frozen=True)
 class Table:
     """All series of a table.
@@ -145,7 +149,7 @@ def _read(source: TableSource, roles: Roles, fill: str, step: str) -> Table:
     last_observed = [_last_observed(each, roles) for each in series]
     if max(last_observed) < 0:
         names = ", ".join(map(shorten, roles.targets))
-        raise DataError(f"target {names} of {series[0].title}", "at least one observed value", "none")
+        raise UnobservedError(f"target {names} of {series[0].title}", "at least one observed value", "none")
     empty = tuple(each.name for each, last in zip(series, last_observed, strict=True) if last < 0)
     series = [
         _checked(each, roles, fill, last, categories)

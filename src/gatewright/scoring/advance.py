@@ -10,7 +10,6 @@ import numpy as np
 import polars as pl
 
 from gatewright.data.table import Series, Table
-from gatewright.data.window_checks import listed
 from gatewright.errors import DataError
 from gatewright.runtime.many_series import ManySeries
 from gatewright.scoring.series_forecasts import Block, Reading, blocks, frame_of
@@ -26,13 +25,13 @@ class Advanced(NamedTuple):
             enough.
         states: a snapshot of each series of the table.
         seen: ids of these series.
-        notes: remarks for the user.
+        notes: remarks for the user, each with the names of its series.
     """
 
     forecasts: pl.DataFrame | None
     states: pl.DataFrame
     seen: set[Ids]
-    notes: list[str]
+    notes: dict[str, list[str]]
 
 
 def advance_series(
@@ -95,15 +94,13 @@ def advance_series(
     return chosen, Advanced(frame, kept, {one.ids for one in table.series}, notes)
 
 
-def _notes(table: Table, short: list[Series], context: int) -> list[str]:
-    notes = list(table.notes)
+def _notes(table: Table, short: list[Series], context: int) -> dict[str, list[str]]:
+    notes: dict[str, list[str]] = {note: [] for note in table.notes}
     if table.empty:
-        notes.append(f"not read, no observed target: {listed(table.empty)}")
+        notes["not read, no observed target"] = list(table.empty)
     if short:
         names = [one.name or "the table" for one in short]
-        notes.append(
-            f"read and not forecast yet, fewer than {context} rows (the model's context): {listed(names)}"
-        )
+        notes[f"read and not forecast yet, fewer than {context} rows (the model's context)"] = names
     return notes
 
 

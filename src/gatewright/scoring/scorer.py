@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,13 +15,14 @@ from gatewright.data.sources import frame_of
 from gatewright.errors import GatewrightError, GatewrightWarning, SpecError
 from gatewright.estimators.array_input import is_pandas
 from gatewright.estimators.python_names import python_names
-from gatewright.estimators.table_answer import typed
 from gatewright.estimators.table_input import TableInput, require_distinct_ids, table_input
 from gatewright.files import model_file, regular_file
 from gatewright.files.model_path import require_model_file
 from gatewright.runtime.many_series import ManySeries
 from gatewright.scoring.advance import advance_series, require_forecasts
-from gatewright.scoring.series_forecasts import Reading, forecast_series, long_enough
+from gatewright.scoring.notes import Notes
+from gatewright.scoring.parts import scored_part
+from gatewright.scoring.series_forecasts import Reading, forecast_series, long_enough, require_long
 from gatewright.scoring.states import Snapshots, frame_of_states
 from gatewright.scoring.whole_series import whole_series
 from gatewright.spec import FILLS, SeriesEncoder
@@ -112,7 +113,9 @@ class Scorer:
         """
         with python_names():
             given = self._given(table)
-            found, notes = long_enough(self._reading.read(given.source), self._reading.file)
+            found = self._reading.read(given.source)
+            require_long(found, self._reading.file)
+            found, notes = long_enough(found, self._reading.file)
             _warn(notes)
             return given.answer(forecast_series(self._model, self._reading, found), found)
 
@@ -124,7 +127,7 @@ class Scorer:
             rows: number of rows to gather before they are scored; series stay whole.
 
         Yields:
-            Frames of the library of the first table.
+            Frames of the library of the first table; series that are too short are left out, perhaps all.
 
         Raises:
             GatewrightError: if a table does not fit the model, or a series comes again after another one.
@@ -138,12 +141,10 @@ class Scorer:
 
         with python_names():
             for cells in whole_series(frames(), self.ids, rows):
-                yield library[0](self._scored(frame_of(cells)))
-
-    def _scored(self, frame: Frame) -> pl.DataFrame:
-        found, notes = long_enough(self._reading.read(frame), self._reading.file)
-        _warn(notes)
-        return typed(forecast_series(self._model, self._reading, found), found, frame)
+                part = scored_part(self, cells)
+                _warn(part.notes)
+                if part.forecasts is not None:
+                    yield library[0](part.forecasts)
 
     def advance(self, table: Any, states: Any = None) -> Scored:
         """Read all rows of each series, after those of its snapshot, and forecast what follows.
@@ -247,6 +248,8 @@ def _to_library(table: Any) -> Callable[[pl.DataFrame], Any]:
     return lambda frame: frame
 
 
-def _warn(notes: Iterable[str]) -> None:
-    for note in notes:
-        warnings.warn(note, GatewrightWarning, stacklevel=3)
+def _warn(notes: Mapping[str, list[str]]) -> None:
+    found = Notes()
+    found.add(notes)
+    for line in found.lines():
+        warnings.warn(line, GatewrightWarning, stacklevel=3)

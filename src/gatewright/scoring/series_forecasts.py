@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from gatewright.data.preprocessing import encode
 from gatewright.data.sources import TableSource
 from gatewright.data.table import Series, Table, table_of
-from gatewright.data.window_checks import listed
 from gatewright.errors import DataError, GatewrightError, ModelFileError
 from gatewright.files.model_file import ModelFile
 from gatewright.runtime.many_series import ManySeries
@@ -22,8 +21,7 @@ from gatewright.spec import TableSpec
 from gatewright.tasks.forecast.dataset import data_options, roles
 from gatewright.tasks.forecast.fitted_table import (
     fitted,
-    forecastable,
-    late_targets,
+    late_by_note,
     require_context,
     require_forecaster,
     rows_observed,
@@ -81,27 +79,39 @@ class Reading:
         return fitted(table, encoder, head)
 
 
-def long_enough(table: Table, file: ModelFile) -> tuple[Table, list[str]]:
-    """Leave out the series that are too short to forecast, where others are long enough.
+def long_enough(table: Table, file: ModelFile) -> tuple[Table, dict[str, list[str]]]:
+    """Leave out the series that are too short to forecast: perhaps all.
 
     Returns:
-        The table of the others; and notes on the series that are left out, and on targets that are missing.
-
-    Raises:
-        DataError: if none is long enough.
+        The table of the others; and notes, each with the names of its series: those that are left out, and those
+        whose targets are missing where the forecast begins.
     """
     assert file.spec.forecaster is not None
     encoder, _ = file.spec.forecaster
-    table, short = forecastable(file, table)
-    for one in table.series[:1] if not short else ():
-        require_context(one, rows_observed(one, len(encoder.targets)), encoder)
-    notes = list(table.notes)
+    rows = np.array([rows_observed(one, len(encoder.targets)) for one in table.series])
+    notes: dict[str, list[str]] = {note: [] for note in table.notes}
     if table.empty:
-        notes.append(f"left out, no observed target: {listed(table.empty)}")
-    if short:
+        notes["left out, no observed target"] = list(table.empty)
+    short = rows < encoder.context
+    if short.any():
         takes = f"{encoder.context} rows (the model's context) up to the last observed target"
-        notes.append(f"left out, fewer than {takes}: {listed(short)}")
-    return table, notes + late_targets(table, file.spec)
+        names = [table.series[k].name or "the table" for k in np.flatnonzero(short)]
+        notes[f"left out, fewer than {takes}"] = names
+        table = replace(table, series=tuple(table.series[k] for k in np.flatnonzero(~short)))
+    return table, notes | late_by_note(table, file.spec)
+
+
+def require_long(table: Table, file: ModelFile) -> None:
+    """Require a series that is long enough.
+
+    Raises:
+        DataError: if there is none, as `gatewright forecast` does.
+    """
+    assert file.spec.forecaster is not None
+    encoder, _ = file.spec.forecaster
+    rows = [rows_observed(one, len(encoder.targets)) for one in table.series]
+    if max(rows) < encoder.context:
+        require_context(table.series[0], rows[0], encoder)
 
 
 def contexts(table: Table, file: ModelFile) -> list[slice]:

@@ -13,7 +13,7 @@ from gatewright.progress import SILENT, Waits
 from gatewright.tasks.base import SamplePaths
 from gatewright.tasks.forecast.dataset import roles
 from gatewright.tasks.forecast.fitted_table import fitted, forecastable, late_targets, require_forecaster
-from gatewright.tasks.forecast.forecast_frame import written
+from gatewright.tasks.forecast.forecast_frame import as_written
 from gatewright.tasks.forecast.predict import forecast
 from gatewright.tasks.forecast.sample_paths import require_paths, sample_paths
 from gatewright.tasks.options import DataOptions
@@ -67,14 +67,10 @@ def forecast_table(
 
 
 def to_csv(frame: pl.DataFrame, table: Table) -> str:
-    """Write forecasts as CSV; their timestamps as `gatewright.tasks.forecast.predict.written` says.
+    """Write forecasts as CSV, as `gatewright.tasks.forecast.forecast_frame.as_written` says.
 
     Args:
         frame: what `forecast` returned.
         table: the table that it follows.
     """
-    times = [
-        pl.Series(name, written(frame[name], table)) for name in frame.columns if frame[name].dtype == pl.Datetime
-    ]
-    # The model computes in float32; more digits would only look like more.
-    return frame.with_columns(*times).with_columns(pl.col(pl.Float64).cast(pl.Float32)).write_csv()
+    return as_written(frame, table).write_csv()

@@ -37,15 +37,21 @@ def forecastable(model: Model | ModelFile, table: Table) -> tuple[Table, list[st
 
 
 def late_targets(table: Table, spec: ModelSpec) -> list[str]:
-    """Return notes on targets that are missing where a forecast begins, as far as it is the worse for it.
+    """Return notes on targets that are missing where a forecast begins: `late_by_note`."""
+    return [f"{note}: {listed(names)}" for note, names in late_by_note(table, spec).items()]
 
-    A target without a value in the whole context is read as its mean.  A seasonal difference is that of the season
+
+def late_by_note(table: Table, spec: ModelSpec) -> dict[str, list[str]]:
+    """Return notes on targets that are missing where a forecast begins, and the series of each.
+
+    There is a note where a forecast is the worse for it.  A target without a value in the whole context is read as
+    its mean.  A seasonal difference is that of the season
     before the row where the forecast begins, and is added to the last observed value, which may be of an earlier
     row: then the seasonal course is shifted by the rows between the two.
     """
     encoder = spec.encoder
     assert isinstance(encoder, SeriesEncoder)
-    targets, notes = len(encoder.targets), []
+    targets, notes = len(encoder.targets), dict[str, list[str]]()
     for column, target in enumerate(encoder.targets):
         late, unseen = [], []
         for each in table.series:
@@ -56,9 +62,9 @@ def late_targets(table: Table, spec: ModelSpec) -> list[str]:
             elif encoder.seasons and not read[-1]:
                 late.append(each.name or "the table")
         if unseen and encoder.reads != "nothing":
-            notes.append(f"{_no_value_in(target, encoder.context)}: {listed(unseen)}")
+            notes[_no_value_in(target, encoder.context)] = unseen
         if late:
-            notes.append(f"{_no_value_in(target)}: {listed(late)}")
+            notes[_no_value_in(target)] = late
     return notes
 
 

@@ -121,6 +121,20 @@ def _zoned(times: Times, when: Clock) -> pl.Series:
     return utc.dt.convert_time_zone(f"Etc/GMT{-hours:+d}")  # with the signs of POSIX: east is negative
 
 
+def as_written(frame: pl.DataFrame, table: Table) -> pl.DataFrame:
+    """Return forecasts as a CSV file has them: timestamps as `written` says, and numbers as the model has them.
+
+    Args:
+        frame: the forecasts.
+        table: the table that they follow.
+    """
+    times = [
+        pl.Series(name, written(frame[name], table)) for name in frame.columns if frame[name].dtype == pl.Datetime
+    ]
+    # The model computes in float32; more digits would only look like more.
+    return frame.with_columns(*times).with_columns(pl.col(pl.Float64).cast(pl.Float32))
+
+
 def written(column: pl.Series, table: Table) -> list[str]:
     """Return the timestamps of a forecast as text: on the clock and with the offset of those in the table.
 
