@@ -33,8 +33,8 @@ from gatewright.files import model_file
 from gatewright.serve.client import Client
 from gatewright.spec import ModelSpec, QuantileHead, Scaler, SeriesEncoder, StackSpec
 from gatewright.tasks.forecast.csv_output import to_csv
+from gatewright.tasks.forecast.forecast_frame import written as stamps_written
 from gatewright.tasks.forecast.predict import forecast
-from gatewright.tasks.forecast.predict import written as stamps_written
 from gatewright.tasks.options import DataOptions, ModelOptions, Options, TrainingOptions
 from gatewright.train.launch import train
 from tests.support.local_server import local

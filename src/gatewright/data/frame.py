@@ -33,3 +33,20 @@ class Frame:
         """Return the place of a row as an error names it."""
         name = next((f"{name}, " for name, end in self.files if row < end), "")
         return f"{name}{self.unit} {self.lines[row]}"
+
+
+def starts_of(ids: pl.DataFrame) -> NDArray[np.int64]:
+    """Return the rows at which another series begins than in the row before, the first row included.
+
+    Args:
+        ids: the id columns; of no columns, all rows are of one series.
+
+    >>> starts_of(pl.DataFrame({"site": ["a", "a", "b", "a"]}))
+    array([0, 2, 3])
+    """
+    if not ids.width or not len(ids):
+        return np.zeros(min(1, len(ids)), np.int64)
+    changes = [pl.col(name).ne_missing(pl.col(name).shift()) for name in ids.columns]
+    changed = ids.select(pl.any_horizontal(changes)).to_series().to_numpy().copy()
+    changed[0] = True
+    return np.flatnonzero(changed)

@@ -6,6 +6,7 @@ A step is a fixed time ("15m", "1h", "7d"), calendar months ("1mo"; "1me" for ro
 
 from __future__ import annotations
 
+import functools
 import re
 
 import numpy as np
@@ -20,6 +21,7 @@ _MONTHS = {"mo", "me"}
 _DAY = _UNITS["d"]
 
 
+@functools.lru_cache(maxsize=64)
 def _parse(step: str) -> tuple[int, str]:
     match = re.fullmatch(r"([1-9]\d*)(d|h|m|s|ms|us|mo|me|b)", step)
     if not match:
@@ -117,9 +119,8 @@ def positions(times: Times, step: str) -> NDArray[np.float64]:
         sound = np.is_busday(days) & (times - days == times[0] - days[0])
         places = np.busday_count(days[0], days) / count
         return np.where(sound & (places == np.floor(places)), places, np.nan)
-    size = count * _UNITS[unit]
-    since = (times - times[0]).astype("int64")
-    return np.where(since % size == 0, since // size, np.nan)
+    places, off = np.divmod((times - times[0]).astype("int64"), count * _UNITS[unit])
+    return np.where(off == 0, places, np.nan) if off.any() else places.astype(np.float64)
 
 
 def shown(time: np.datetime64) -> str:

@@ -316,7 +316,10 @@ def _checked(series: Series, roles: Roles, fill: str, last: int, categories: Cat
 
 def _last_observed(series: Series, roles: Roles) -> int:
     """Return the last row with an observed target; -1 without one."""
-    observed = np.flatnonzero(np.isfinite(series.values[:, : len(roles.targets)]).any(axis=1))
+    targets = len(roles.targets)
+    if len(series.values) and np.isfinite(series.values[-1, :targets]).any():
+        return len(series.values) - 1
+    observed = np.flatnonzero(np.isfinite(series.values[:, :targets]).any(axis=1))
     return int(observed[-1]) if len(observed) else -1
 
 

@@ -158,7 +158,7 @@ def _local_parts(
         frames: Iterator[pl.DataFrame] = iter([frame_of(files.source).cells])
     elif layout.together:
         pieces = rows_between(files.source, 0, layout.rows, columns_of(scorer))
-        frames = whole_series(pieces, scorer.ids, ROWS)
+        frames = whole_series(pieces, scorer.ids, ROWS, together=True)
     else:
         frames = partitions(files.source, layout.rows, scorer.ids, columns_of(scorer), ROWS)
     for cells in frames:

@@ -12,15 +12,16 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from gatewright.data.frame import starts_of
 from gatewright.data.roles import missing_column
 from gatewright.errors import DataError, GatewrightError, unusable
-from gatewright.scoring.whole_series import Seen, starts_of
+from gatewright.scoring.whole_series import Seen
 
 if TYPE_CHECKING:
     import pyarrow.parquet as pq
 
 #: Rows that are decoded at once.
-BATCH = 65_536
+BATCH = 262_144
 
 
 @dataclass(frozen=True)

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import polars as pl
 
+from gatewright.data.frame import starts_of
 from gatewright.data.sources import frame_of
 from gatewright.data.table import Table, UnobservedError
 from gatewright.estimators.table_answer import typed
 from gatewright.scoring.advance import advance_series
 from gatewright.scoring.series_forecasts import forecast_series, long_enough
 from gatewright.scoring.states import Ids, Snapshots
-from gatewright.scoring.whole_series import starts_of
 from gatewright.tasks.forecast.forecast_frame import as_written
 from gatewright.tasks.spreadsheet import with_harmless_names
 

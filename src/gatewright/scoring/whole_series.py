@@ -4,32 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
+from gatewright.data.frame import starts_of
 from gatewright.data.roles import missing_column
 from gatewright.errors import DataError, shorten
 
 #: What helps where the rows of a series do not stand together.
 REMEDY = "sort the table by series and time, as with polars.scan_parquet(...).sort(...).sink_parquet(...)"
-
-
-def starts_of(ids: pl.DataFrame) -> NDArray[np.int64]:
-    """Return the rows at which another series begins than in the row before, the first row included.
-
-    Args:
-        ids: the id columns; of no columns, all rows are of one series.
-
-    >>> starts_of(pl.DataFrame({"site": ["a", "a", "b", "a"]}))
-    array([0, 2, 3])
-    """
-    if not ids.width or not len(ids):
-        return np.zeros(min(1, len(ids)), np.int64)
-    changes = [pl.col(name).ne_missing(pl.col(name).shift()) for name in ids.columns]
-    changed = ids.select(pl.any_horizontal(changes)).to_series().to_numpy().copy()
-    changed[0] = True
-    return np.flatnonzero(changed)
 
 
 class Seen:
@@ -55,13 +37,16 @@ class Seen:
         return None
 
 
-def whole_series(frames: Iterable[pl.DataFrame], ids: Sequence[str], rows: int) -> Iterator[pl.DataFrame]:
+def whole_series(
+    frames: Iterable[pl.DataFrame], ids: Sequence[str], rows: int, *, together: bool = False
+) -> Iterator[pl.DataFrame]:
     """Yield frames of whole series, each of about as many rows; the rows of a series stand together.
 
     Args:
         frames: the rows, in pieces of any size.
         ids: columns that name the series; without any, all rows are of one series.
         rows: number of rows of a frame, or more where a series has more.
+        together: whether the rows of each series are known to stand together.
 
     Raises:
         DataError: if the rows of a series do not stand together, or a column is not there.
@@ -77,7 +62,7 @@ def whole_series(frames: Iterable[pl.DataFrame], ids: Sequence[str], rows: int) 
         for name in ids:
             if name not in frame.columns:
                 raise missing_column("id", name, frame.columns, fixed=True)
-        if (again := seen.add(frame)) is not None:
+        if not together and (again := seen.add(frame)) is not None:
             name = " / ".join(map(str, again))
             raise DataError(f"series {shorten(name)}", "all of its rows together", f"rows after others; {REMEDY}")
         held.append(frame)

@@ -80,6 +80,8 @@ def _no_value_in(target: str, context: int = 0) -> str:
 
 def rows_observed(one: Series, targets: int) -> int:
     """Count the rows up to the last observed target."""
+    if len(one.values) and np.isfinite(one.values[-1, :targets]).any():
+        return len(one.values)
     observed = np.flatnonzero(np.isfinite(one.values[:, :targets]).any(axis=1))
     return int(observed[-1]) + 1 if len(observed) else 0
 
