@@ -74,7 +74,7 @@ def forecast(run: Path, options: Options, waits: Waits) -> None:
 
     opened = Run.open(run)
     with opened.reading():
-        scorer = Scorer(run, horizon=options.horizon, fill=options.fill, threads=_cores())
+        scorer = Scorer(run, horizon=options.horizon, fill=options.fill, threads=1 if options.ray else _cores())
         files = Files(options.data, options.out, options.snapshots)
         parts_of = None
         if options.ray is not None:

@@ -13,7 +13,7 @@ from gatewright.data.table import Series, Table
 from gatewright.errors import DataError
 from gatewright.runtime.many_series import ManySeries
 from gatewright.scoring.series_forecasts import Block, Reading, blocks, frame_of
-from gatewright.scoring.states import Ids, Snapshots, require_next, rows_of_states
+from gatewright.scoring.states import Snapshots, require_next, rows_of_states
 from gatewright.tasks.forecast.fitted_table import rows_observed
 
 
@@ -24,13 +24,11 @@ class Advanced(NamedTuple):
         forecasts: a row for each series and step, as of `gatewright.Scorer.score`; None if no series is long
             enough.
         states: a snapshot of each series of the table.
-        seen: ids of these series.
         notes: remarks for the user, each with the names of its series.
     """
 
     forecasts: pl.DataFrame | None
     states: pl.DataFrame
-    seen: set[Ids]
     notes: dict[str, list[str]]
 
 
@@ -91,7 +89,7 @@ def advance_series(
     if len(long):
         parts = ([reads[k] for k in long], np.concatenate(answers)[long], reading)
         frame = frame_of(chosen, *parts, (steps - stops)[long])
-    return chosen, Advanced(frame, kept, {one.ids for one in table.series}, notes)
+    return chosen, Advanced(frame, kept, notes)
 
 
 def _notes(table: Table, short: list[Series], context: int) -> dict[str, list[str]]:

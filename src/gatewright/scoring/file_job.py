@@ -104,8 +104,14 @@ def forecast_file(
         else:
             # Committed after the forecasts: what was not delivered is forecast again.
             with writing_rows(files.snapshots) as keep:
-                seen = _write_parts(parts, write, keep, result, waits, total)
                 assert earlier is not None
+                seen: set[Ids] = set()
+
+                def kept(rows: pl.DataFrame) -> None:
+                    seen.update(earlier.ids_of(rows))
+                    keep(rows)
+
+                _write_parts(parts, write, kept, result, waits, total)
                 if (others := earlier.without(seen)) is not None:
                     keep(others)
                 stack.close()
@@ -125,13 +131,12 @@ def _write_parts(
     result: Result,
     waits: Waits,
     total: int | None,
-) -> set[Ids]:
+) -> None:
     """Write parts as they come.
 
     Raises:
         DataError: if no series is long enough.
     """
-    seen: set[Ids] = set()
     with waits.counting("forecasting", total or 1, "rows") as advance:
         for part, rows in parts:
             if part.forecasts is not None:
@@ -140,14 +145,12 @@ def _write_parts(
                 result.rows += len(part.forecasts)
             if part.states is not None:
                 keep(part.states)
-                seen |= part.seen
             result.notes.add(part.notes)
             advance(rows if total else 1)
     if not result.rows:
         raise DataError(
             "table", "a series that is long enough to forecast", "; ".join(result.notes.lines()) or "none"
         )
-    return seen
 
 
 def _local_parts(

@@ -26,14 +26,12 @@ class Part(NamedTuple):
     Attributes:
         forecasts: a row for each series and step; None if no series is long enough.
         states: snapshots of the series; None if they are not kept.
-        seen: ids of the series that were read, if snapshots are kept.
         series: number of series that are forecast.
         notes: remarks, each with the names of its series.
     """
 
     forecasts: pl.DataFrame | None
     states: pl.DataFrame | None
-    seen: set[Ids]
     series: int
     notes: dict[str, list[str]]
 
@@ -56,18 +54,18 @@ def scored_part(
     try:
         table = reading.read(frame)
     except UnobservedError:
-        return Part(None, None, set(), 0, {"left out, no observed target": _names(cells, scorer.ids)})
+        return Part(None, None, 0, {"left out, no observed target": _names(cells, scorer.ids)})
     if snapshots is None:
         table, notes = long_enough(table, reading.file)
         found = forecast_series(model, reading, table) if table.series else None
-        states, seen = None, set[Ids]()
+        states = None
     else:
         table, advanced = advance_series(model, reading, table, snapshots)
-        found, states, seen, notes = advanced
+        found, states, notes = advanced
     if found is None:
-        return Part(None, states, seen, 0, notes)
+        return Part(None, states, 0, notes)
     forecasts, changed = _as_text(found, table) if as_text else (typed(found, table, frame), [])
-    return Part(forecasts, states, seen, len(table.series), {**notes, **{note: [] for note in changed}})
+    return Part(forecasts, states, len(table.series), {**notes, **{note: [] for note in changed}})
 
 
 def _as_text(found: pl.DataFrame, table: Table) -> tuple[pl.DataFrame, list[str]]:

@@ -174,8 +174,7 @@ class Scorer:
             )
             _warn(advanced.notes)
             forecasts = given.answer(require_forecasts(advanced, self._encoder.context), found)
-            others = snapshots.without(advanced.seen)
-            rows = advanced.states if others is None else pl.concat([advanced.states, others])
+            rows = snapshots.replaced(advanced.states)
             to_arrow = _to_library(table) is pl.DataFrame.to_arrow
             return Scored(forecasts, rows.to_arrow() if to_arrow else rows)
 

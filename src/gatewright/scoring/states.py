@@ -92,10 +92,19 @@ class Snapshots:
         numbers = np.frombuffer(inputs, "<f8").astype(np.float64)
         return Snapshot(read, None if time is None else np.datetime64(time, "us"), numbers)
 
+    def ids_of(self, rows: pl.DataFrame) -> set[Ids]:
+        """Return the ids of the series of a frame of snapshots."""
+        return set(rows.select(self._ids).rows()) if self._ids else {()}
+
     def without(self, seen: set[Ids]) -> pl.DataFrame | None:
         """Return the rows of all other series; None if there are none."""
         kept = [place for key, place in self._places.items() if key not in seen]
         return self._cells[kept] if kept else None
+
+    def replaced(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """Return newer snapshots of some series, and those of all others."""
+        others = self.without(self.ids_of(rows))
+        return rows if others is None else pl.concat([rows, others])
 
 
 def title_of(ids: Ids) -> str:
