@@ -26,6 +26,7 @@ from benchmarks import (
     machine,
     memory,
     reading,
+    scoring,
     sequences,
     serving,
     small_calls,
@@ -52,6 +53,7 @@ PARTS: dict[str, Callable[[Settings], Part]] = {
     "import": imports.run,
     "read": reading.run,
     "table": large_table.run,
+    "score": scoring.run,
     "record": costs.record,
     "recompute": costs.recomputed,
     "variants": variants.run,
@@ -65,7 +67,7 @@ PARTS: dict[str, Callable[[Settings], Part]] = {
 }
 
 #: Takes ten minutes and trains on files that not every checkout has.
-NOT_BY_DEFAULT = {"train"}
+NOT_BY_DEFAULT = {"train", "score"}
 
 
 class Parser(argparse.ArgumentParser):

@@ -2,8 +2,8 @@
 
 ``python -m benchmarks --only score`` trains a model for a few steps, writes files of 500 rows for each series, and
 forecasts each file by `gatewright forecast` and by neuralforecast's `predict` with an LSTM of the same size, in
-processes of their own, in turns.  neuralforecast has all of the file in memory: it gets the smaller files.  Where it
-is not installed next to Gatewright, ``NEURALFORECAST_PYTHON`` names an interpreter that has it.
+processes of their own, in turns.  neuralforecast has all of the file in memory: it gets the smaller files.  Where
+it is not installed next to Gatewright, ``NEURALFORECAST_PYTHON`` names an interpreter that has it.
 
 ``python -m benchmarks.scoring FILE SERIES`` writes a file.
 """

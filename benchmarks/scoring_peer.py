@@ -1,7 +1,7 @@
 """neuralforecast's LSTM on a Parquet file: seconds of reading and `predict`, CPU seconds, peak memory, as JSON.
 
-``python -m benchmarks.scoring_peer FILE HORIZON CONTEXT UNITS``.  One layer, three quantiles; the training, of one step
-on the first series, does not count.
+``python -m benchmarks.scoring_peer FILE HORIZON CONTEXT UNITS``.  One layer, three quantiles; the training, of
+one step on the first series, does not count.
 """
 
 from __future__ import annotations

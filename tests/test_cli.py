@@ -14,6 +14,7 @@ import sys
 from dataclasses import fields, replace
 from datetime import date, timedelta
 
+import polars as pl
 import pytest
 import torch
 
@@ -183,6 +184,30 @@ def test_forecast_writes_csv(gatewright, runs, tmp_path):
     )
     assert (code, said) == (0, f"wrote {tmp_path / 'n.csv'}\n")
     assert (tmp_path / "n.csv").read_text() == "".join(out.splitlines(keepends=True)[:3])
+
+
+def test_forecast_of_a_parquet_file_is_that_of_its_csv(gatewright, runs, tmp_path):
+    _, text, _ = gatewright("forecast", runs / "load", runs / "now.csv")
+    table, out, states = (tmp_path / f"{name}.parquet" for name in ("now", "out", "states"))
+    pl.read_csv(runs / "now.csv", try_parse_dates=True).write_parquet(table)
+    assert gatewright("forecast", runs / "load", table) == (0, text, "")
+    code, said, err = gatewright("forecast", runs / "load", table, "--out", out)
+    assert (code, said, err) == (0, f"wrote {out}: 3 rows, 1 series\n", "")
+    columns = pl.read_csv(text.encode()).columns[1:]
+    numbers = pl.read_parquet(out).select(pl.col(columns).cast(pl.Float32))
+    assert numbers.equals(pl.read_csv(text.encode()).select(pl.col(columns).cast(pl.Float32)))
+    options = ("--out", out, "--snapshots", states)
+    code, said, _ = gatewright("forecast", runs / "load", runs / "now.csv", *options)
+    assert (code, said) == (0, f"wrote {out}: 3 rows, 1 series\nwrote {states}\n")
+    fails(gatewright("forecast", runs / "load", table, *options), 1, "rows that were read: pass only later ones")
+    for wrong, pattern in (
+        (("--snapshots", "x.csv"), "--snapshots: expected a .parquet file, got x.csv"),
+        (("--paths", 2, "--out", out), "--paths: expected none with --out"),
+    ):
+        fails(gatewright("forecast", runs / "load", table, *wrong), 2, pattern)
+    fails(
+        gatewright("forecast", runs / "load", runs / "now.csv", "--ray", "auto"), 2, "--ray: expected a .parquet"
+    )
 
 
 def test_a_config_makes_the_same_run_again_and_the_command_line_wins(gatewright, runs, tmp_path):
