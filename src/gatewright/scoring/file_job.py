@@ -165,7 +165,7 @@ def _local_parts(
     else:
         frames = partitions(files.source, layout.rows, scorer.ids, columns_of(scorer), ROWS)
     for cells in frames:
-        yield scored_part(scorer, cells, earlier, as_text=as_text), len(cells)
+        yield scored_part(scorer.model, scorer.reading, cells, earlier, as_text=as_text), len(cells)
 
 
 def columns_of(scorer: Scorer) -> list[str] | None:

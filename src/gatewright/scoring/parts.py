@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import polars as pl
 
@@ -10,14 +10,12 @@ from gatewright.data.frame import starts_of
 from gatewright.data.sources import frame_of
 from gatewright.data.table import Table, UnobservedError
 from gatewright.estimators.table_answer import typed
+from gatewright.runtime.many_series import ManySeries
 from gatewright.scoring.advance import advance_series
-from gatewright.scoring.series_forecasts import forecast_series, long_enough
+from gatewright.scoring.series_forecasts import Reading, forecast_series, long_enough
 from gatewright.scoring.states import Ids, Snapshots
 from gatewright.tasks.forecast.forecast_frame import as_written
 from gatewright.tasks.spreadsheet import with_harmless_names
-
-if TYPE_CHECKING:
-    from gatewright.scoring.scorer import Scorer
 
 
 class Part(NamedTuple):
@@ -37,12 +35,18 @@ class Part(NamedTuple):
 
 
 def scored_part(
-    scorer: Scorer, cells: pl.DataFrame, snapshots: Snapshots | None = None, *, as_text: bool = False
+    model: ManySeries,
+    reading: Reading,
+    cells: pl.DataFrame,
+    snapshots: Snapshots | None = None,
+    *,
+    as_text: bool = False,
 ) -> Part:
     """Forecast whole series; those that are too short are left out, even if all are.
 
     Args:
-        scorer: the model.
+        model: the forecaster.
+        reading: how its tables are read.
         cells: all rows of the series.
         snapshots: of the rows before, perhaps none; None to keep no snapshots, and to read the context alone.
         as_text: whether forecasts are to be as a CSV file has them; else as a frame of the library.
@@ -50,11 +54,11 @@ def scored_part(
     Raises:
         GatewrightError: if the rows do not fit the model, or do not follow upon the snapshots.
     """
-    frame, reading, model = frame_of(cells), scorer.reading, scorer.model
+    frame = frame_of(cells)
     try:
         table = reading.read(frame)
     except UnobservedError:
-        return Part(None, None, 0, {"left out, no observed target": _names(cells, scorer.ids)})
+        return Part(None, None, 0, {"left out, no observed target": _names(cells, reading.table.id)})
     if snapshots is None:
         table, notes = long_enough(table, reading.file)
         found = forecast_series(model, reading, table) if table.series else None

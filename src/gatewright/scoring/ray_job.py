@@ -154,7 +154,8 @@ class Worker:
         answer: dict[str, Any] = {"number": number, "forecasts": b"", "states": b"", "series": 0, "notes": "{}"}
         try:
             pieces = rows_between(self._source, first, end, columns_of(self._scorer))
-            part = scored_part(self._scorer, pl.concat(list(pieces)), self._snapshots, as_text=self._as_text)
+            model = (self._scorer.model, self._scorer.reading)
+            part = scored_part(*model, pl.concat(list(pieces)), self._snapshots, as_text=self._as_text)
         except GatewrightError as error:
             words = [type(error).__name__, error.argument, error.expected, error.got]
             answer["error"] = json.dumps(words)

@@ -141,7 +141,7 @@ class Scorer:
 
         with python_names():
             for cells in whole_series(frames(), self.ids, rows):
-                part = scored_part(self, cells)
+                part = scored_part(self._model, self._reading, cells)
                 _warn(part.notes)
                 if part.forecasts is not None:
                     yield library[0](part.forecasts)
