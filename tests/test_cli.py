@@ -82,7 +82,7 @@ def fails(outcome, code, pattern):
 
 ALL = (
     "backtest, compare, evaluate, export, forecast, generate, info, look, predict, quantize, reproduce, serve, "
-    "train, tune"
+    "train, tune, verify"
 )
 COMMANDS = ("train", "evaluate", "forecast", "compare", "backtest", "predict", "generate", "export")
 

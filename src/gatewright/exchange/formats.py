@@ -40,5 +40,8 @@ FORMATS = {
     "c": Format("model.h and model.c, for native/c/gatewright.h", "gatewright.exchange.c:to_c"),
     "c99": Format("model.h and model.c that need no library", "gatewright.exchange.c99.export:to_c99"),
     "onnx": Format("model.onnx, checked by ONNX Runtime", "gatewright.exchange.onnx.writing:to_onnx"),
+    "rtneural": Format(
+        "model.json for RTNeural, of models with plain heads", "gatewright.exchange.rtneural:to_rtneural"
+    ),
     "wasm": Format("model.wasm, model.js and a page that runs it", "gatewright.exchange.wasm.export:to_wasm"),
 }
