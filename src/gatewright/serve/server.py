@@ -9,6 +9,7 @@ import logging
 import os
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -53,6 +54,11 @@ def serve(settings: Settings, *, started: Callable[[str], None] = lambda _: None
         GatewrightError: if a setting, the address, a model or the store cannot be used.
         OSError: if the token file cannot be read.
     """
+    with _end_on_sigterm():
+        _start(settings, started)
+
+
+def _start(settings: Settings, started: Callable[[str], None]) -> None:
     tokens = Tokens.read(os.environ.get("GATEWRIGHT_TOKEN"), settings.token_file)
     require_loopback(settings.host, tokens)
     if settings.certificate is not None:
@@ -196,6 +202,23 @@ class Server(uvicorn.Server):
         for connection in list(self.server_state.connections):
             if connection.transport is not None:
                 connection.transport.abort()
+
+
+@contextlib.contextmanager
+def _end_on_sigterm() -> Iterator[None]:
+    """End the process at SIGTERM until the server handles it: the first process of a container would ignore it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(number: int, _: FrameType | None) -> None:
+        sys.exit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _reload_certificate(settings: Settings, config: uvicorn.Config) -> None:
