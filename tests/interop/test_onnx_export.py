@@ -9,6 +9,7 @@ import torch
 
 import gatewright
 from gatewright import CellSpec
+from tests.support.class_models import class_model
 from tests.support.onnx_files import LAYERS, REFUSED, Caller, exported, largest_difference, nodes
 
 pytestmark = pytest.mark.interop
@@ -21,6 +22,13 @@ def test_layers_are_native_nodes_by_export(name: str, lengths: bool) -> None:
     model = exported(module, module.example(T=5, B=3), module.axes(), dynamo=True)
     assert nodes(model).count("LSTM") == module.layer.num_layers * (2 if module.layer.bidirectional else 1)
     assert largest_difference(model, module, [module.example(7, 2), module.example(2, 4)]) < 2e-6
+
+
+def test_lengths_states_and_projections_together() -> None:
+    cell = CellSpec(coupled=True, peephole=True)
+    module = Caller(lengths=True, state=True, cell=cell, proj_size=2, bidirectional=True)
+    model = exported(module, module.example(T=5, B=3), module.axes(), dynamo=True)
+    assert largest_difference(model, module, [module.example(7, 2), module.example(1, 1)]) < 2e-6
 
 
 @pytest.mark.parametrize("name", REFUSED)
@@ -47,3 +55,17 @@ def test_a_program_that_was_exported_before() -> None:
     model = written.model_proto
     assert nodes(model).count("LSTM") == 4
     assert largest_difference(model, layer, [(torch.randn(7, 2, 3),)]) < 2e-6
+
+
+@pytest.mark.parametrize("pooling", ["mean", "max", "attention", ""])
+def test_models_by_export_and_what_torch_export_made_of_them(pooling: str) -> None:
+    model = class_model(pooling)
+    x = torch.randn(6, 3, 4)
+    graph = exported(model, (x,), [{0: "steps", 1: "rows"}], dynamo=True)
+    assert largest_difference(graph, model, [(torch.randn(4, 2, 4),)]) < 2e-6
+    if not pooling:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            written = torch.onnx.export(torch.export.export(model, (x,)), verbose=False)
+        assert written is not None
+        assert largest_difference(written.model_proto, model, [(x,)]) < 2e-6

@@ -10,13 +10,14 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 import gatewright
-from gatewright import CellSpec, GatewrightError
+from gatewright import GatewrightError
+from tests.support.class_models import class_model
 from tests.support.onnx_files import LAYERS, REFUSED, Caller, exported, largest_difference, nodes
 
 
-def difference(module: Caller, dynamo: bool = False) -> float:
+def difference(module: Caller) -> float:
     """Of other sizes than those that were traced."""
-    model = exported(module, module.example(T=5, B=3), module.axes(), dynamo)
+    model = exported(module, module.example(T=5, B=3), module.axes(), dynamo=False)
     assert nodes(model).count("LSTM") == module.layer.num_layers * (2 if module.layer.bidirectional else 1)
     return largest_difference(model, module, [module.example(7, 2), module.example(1, 1), module.example(2, 4)])
 
@@ -24,11 +25,6 @@ def difference(module: Caller, dynamo: bool = False) -> float:
 @pytest.mark.parametrize("name", LAYERS)
 def test_layers_are_native_nodes_by_tracing(name: str) -> None:
     assert difference(Caller(**LAYERS[name])) < 2e-6
-
-
-def test_a_layer_is_a_native_node_by_export() -> None:
-    cell = CellSpec(coupled=True, peephole=True)
-    assert difference(Caller(lengths=True, state=True, cell=cell, proj_size=2, bidirectional=True), True) < 2e-6
 
 
 @settings(max_examples=6)
@@ -68,6 +64,26 @@ def test_what_no_node_can_say_is_refused_by_name(name: str) -> None:
     module = Caller(**REFUSED[name])
     with pytest.raises(GatewrightError, match=f"^{name}: an LSTM node of ONNX"):
         exported(module, module.example(4, 2), module.axes(), dynamo=False)
+
+
+@pytest.mark.parametrize("pooling", ["last", "mean", "max", "attention", ""])
+def test_models_by_tracing(pooling: str) -> None:
+    model = WithLengths(class_model(pooling, bidirectional=True)).eval()
+    arguments = torch.randn(6, 3, 4), torch.tensor([6, 2, 4])
+    graph = exported(model, arguments, [{0: "steps", 1: "rows"}, {0: "rows"}], dynamo=False)
+    others = torch.randn(5, 2, 4), torch.tensor([3, 5])
+    assert largest_difference(graph, model, [arguments, others]) < 2e-6
+
+
+class WithLengths(nn.Module):
+    """A classifier or a tagger whose arguments go by place."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
+        return self.model(x, lengths=lengths).y
 
 
 class Calls(nn.Module):

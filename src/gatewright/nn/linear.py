@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from gatewright import kernels
-from gatewright.nn import fast_path, onnx_lstm, operators, precision
+from gatewright.nn import _torch_private, adjoint, fast_path, onnx_lstm, operators, precision
 from gatewright.nn.fx_node import fx_node
 
 
@@ -57,9 +58,9 @@ def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: A
     ctx.save_for_backward(x, W)
 
 
-def _backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
+def _backward(ctx: Any, dy: Tensor, needs: Sequence[bool] | None = None) -> tuple[Tensor | None, ...]:
     x, W = ctx.saved_tensors
-    need_x, need_W, need_b = ctx.needs_input_grad
+    need_x, need_W, need_b = ctx.needs_input_grad if needs is None else needs
     # The library of torch's products divides a sum among threads: dW depends on their number in its last bits.
     # Our own `linear`, one chain of additions for each number, takes several times as long here, and rounds more.
     dx = dy @ W.to(dy.dtype) if need_x else None  # weights of float32 were rounded for a bfloat16 input
@@ -67,5 +68,32 @@ def _backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
     return dx, dW, dy.sum(0, dtype=ctx.of_bias) if need_b else None
 
 
+class _Linear(torch.autograd.Function):
+    """The operator with its adjoint."""
+
+    @staticmethod
+    def forward(ctx: Any, keys: Any, x: Tensor, W: Tensor, b: Tensor | None) -> Tensor:
+        _keep(ctx, (x, W, b), x)
+        y: Tensor = _torch_private.redispatch(linear, keys, x, W, b)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
+        return (None, *_backward(ctx, dy, ctx.needs_input_grad[1:]))
+
+
+def _with_adjoint(keys: Any, x: Tensor, W: Tensor, b: Tensor | None) -> Tensor:
+    if onnx_lstm.is_translated():
+        return functional.linear(x, W, b)
+    differentiable = adjoint.differentiable(x, W, b)
+    y: Tensor = (
+        _Linear.apply(keys, x, W, b) if differentiable else _torch_private.redispatch(linear, keys, x, W, b)
+    )
+    return y
+
+
 linear = operators.define("linear", _linear, _shapes)
-torch.library.register_autograd("gatewright::linear", _backward, setup_context=_keep, lib=operators.library)
+if _torch_private.can_redispatch():
+    operators.library.impl("linear", _with_adjoint, "Autograd", with_keyset=True)
+else:
+    torch.library.register_autograd("gatewright::linear", _backward, setup_context=_keep, lib=operators.library)

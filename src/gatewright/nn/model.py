@@ -11,7 +11,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from gatewright.errors import GatewrightError, SpecError, path_of
 from gatewright.files import model_file
-from gatewright.nn import LSTM, Record, init, precision, stored_cell
+from gatewright.nn import LSTM, Record, init, onnx_lstm, precision, stored_cell
 from gatewright.nn.category_encoder import encoder_of
 from gatewright.nn.linear import Linear
 from gatewright.nn.pooling import Pool
@@ -136,10 +136,13 @@ class Model(nn.Module):
             GatewrightError: if the model has seasons and there are no differences, or the other way round.
         """
         inputs = self.encoder(x)
-        if lengths is not None:
-            inputs = pack_padded_sequence(inputs, lengths, enforce_sorted=False)
-        outcome = self.lstm(inputs, state, record=record)
-        hidden, state = outcome[0] if lengths is None else pad_packed_sequence(outcome[0])[0], outcome[1]
+        if lengths is None or onnx_lstm.is_exported():
+            outcome = self.lstm(inputs, state, lengths=lengths, record=record)
+            hidden, state = outcome[:2]
+        else:
+            packed = pack_padded_sequence(inputs, lengths, enforce_sorted=False)
+            outcome = self.lstm(packed, state, record=record)
+            hidden, state = pad_packed_sequence(outcome[0])[0], outcome[1]
         if self.pool is not None:
             hidden = self.pool(hidden, lengths)[None]
         elif last is not None:

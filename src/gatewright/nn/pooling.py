@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from gatewright.nn import onnx_lstm
+
 
 class Pool(nn.Module):
     """Pooling over the steps of sequences.
@@ -38,11 +40,23 @@ class Pool(nn.Module):
             hidden: hidden states (T, B, width).
             lengths: steps of each row (B,); all T if None.
         """
+        if self.pooling != "last" and onnx_lstm.is_exported():
+            return self._plain(hidden, lengths)
         if self.pooling == "last" and self.bidirectional:
             half = hidden.shape[-1] // 2
             # The reverse direction has read the whole sequence at its first step.
             return torch.cat([_at_ends(hidden[..., :half], lengths), hidden[0, :, half:]], dim=-1)
         return _at_ends(self.running(hidden, lengths), lengths)
+
+    def _plain(self, hidden: Tensor, lengths: Tensor | None) -> Tensor:
+        """Return the vectors of whole sequences by operations that ONNX has; the bits of sums are others."""
+        steps = torch.arange(hidden.shape[0], device=hidden.device)[:, None, None]
+        within = steps < (hidden.shape[0] if lengths is None else lengths.to(hidden.device)[None, :, None])
+        if self.pooling == "max":
+            return hidden.masked_fill(~within, -torch.inf).amax(0)
+        scores = torch.zeros_like(hidden[..., :1]) if self.weight is None else hidden @ self.weight.T
+        shares = scores.double().masked_fill(~within, -torch.inf).softmax(0)
+        return (shares * hidden.double()).sum(0).to(hidden.dtype)
 
     def at_steps(self, hidden: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Return what a head reads at each step, (T, B, width); arguments as for `forward`.
@@ -111,5 +125,5 @@ def _at_ends(values: Tensor, lengths: Tensor | None) -> Tensor:
     """Return the values (T, B, width) of the last step of each row, (B, width)."""
     if lengths is None:
         return values[-1]
-    rows = torch.arange(len(lengths), device=values.device)
+    rows = torch.arange(values.shape[1], device=values.device)
     return values[lengths.to(values.device) - 1, rows]

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.data.public_holidays import ahead
-from gatewright.data.target_units import in_table_units
+from gatewright.data.target_units import in_table_units, transformed
 from gatewright.exchange.onnx.model import states_of
 from gatewright.files.model_file import ModelFile
 from gatewright.runtime.classes import ClassSteps
@@ -132,8 +132,9 @@ def _table(file: ModelFile, random: np.random.Generator, sizes: tuple[int, int])
     z = random.normal(size=(*sizes, K)) * scaler.scale[:K] + scaler.mean[:K]
     unbounded = head.__class__(head.horizon, head.quantiles)
     x = np.empty((*sizes, len(signature.columns)))
-    x[..., :K] = in_table_units(z[..., None], encoder, scaler, unbounded)[..., 0]
-    x[..., :K][random.random((*sizes, K)) < 0.2] = np.nan
+    values = in_table_units(z[..., None], encoder, scaler, unbounded)[..., 0]
+    allowed = np.isfinite(transformed(values.reshape(-1, K), encoder, scaler)).reshape(values.shape)
+    x[..., :K] = np.where(allowed & (random.random((*sizes, K)) > 0.2), values, np.nan)
     for place, name in enumerate(signature.columns[K:], K):
         column = scaler.columns.index(name.rpartition("+")[0] if name not in scaler.columns else name)
         x[..., place] = random.normal(scaler.mean[column], scaler.scale[column], sizes)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from statistics import NormalDist
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.errors import GatewrightError
-from gatewright.exchange.onnx import calendar, targets
+from gatewright.exchange.onnx import calendar, distributions, targets
 from gatewright.exchange.onnx.graph import Graph, whole
 from gatewright.exchange.onnx.stack import Steps
 from gatewright.files.model_file import ModelFile
@@ -20,8 +19,6 @@ from gatewright.spec.encoders import WINDOW_NUMBERS
 Array = NDArray[Any]
 FLOAT, DOUBLE = 1, 11
 NAN = np.float64(np.nan)
-#: Bounds of the numbers of a normal distribution: ``native/stream/distribution.cpp``.
-_LARGEST_LOG, _LEAST_SCALE = np.float64(20), np.float64(1e-4)
 
 
 def refuse(head: QuantileHead, encoder: SeriesEncoder) -> None:
@@ -30,9 +27,11 @@ def refuse(head: QuantileHead, encoder: SeriesEncoder) -> None:
     Raises:
         GatewrightError: names the option.
     """
-    if head.distribution not in ("", "normal"):
+    if head.counts:
         sentence = f"quantiles of {head.distribution} are found by a search, for which ONNX has no operator"
-        raise GatewrightError("distribution", "quantiles or normal", head.distribution, sentence=sentence)
+        raise GatewrightError(
+            "distribution", "quantiles, or a distribution of other numbers", head.distribution, sentence=sentence
+        )
     if encoder.window == 1:
         sentence = "a window of one row has no sums that an ONNX graph could carry on"
         raise GatewrightError("scale", "global, or a context of 2 or more", "window", sentence=sentence)
@@ -226,7 +225,7 @@ def output(g: Graph, file: ModelFile, y: str, left: Forecaster, steps: Steps) ->
         sorted_values, _ = g("TopK", moved, whole(count), outputs=2, axis=-1, largest=0)
         values = g("Cast", sorted_values, to=DOUBLE)
     else:
-        values = _normal(g, head, moved, outputs)
+        values = distributions.quantiles(g, head, moved, outputs)
     scale, mean = (_beside_quantiles(g, each) for each in (left.scale, left.mean))
     values = g("Add", g("Mul", values, scale), mean)
     if encoder.transform:
@@ -239,14 +238,6 @@ def output(g: Graph, file: ModelFile, y: str, left: Forecaster, steps: Steps) ->
         values = g("Min", values, np.array(head.maximum)[:, None])
     values = g("Where", g("Unsqueeze", steps.within, whole(3, 4)), values, NAN)
     g.output("forecast", values, np.float64, "steps", "rows", h, K, len(head.quantiles))
-
-
-def _normal(g: Graph, head: QuantileHead, location: str, outputs: str) -> Any:
-    """Return the quantiles of normal distributions, in the units of the head."""
-    logarithm = g("Cast", g("Slice", outputs, whole(1), whole(2), whole(4)), to=DOUBLE)
-    scale = g("Add", g("Exp", g("Min", logarithm, _LARGEST_LOG)), _LEAST_SCALE)
-    standard = np.array([NormalDist().inv_cdf(level) for level in head.quantiles])
-    return g("Add", g("Cast", location, to=DOUBLE), g("Mul", scale, standard))
 
 
 def _beside_quantiles(g: Graph, value: Any) -> Any:
