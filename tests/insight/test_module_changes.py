@@ -14,8 +14,9 @@ from torch import nn
 from gatewright import LSTM, CellSpec, GatewrightError, LSTMCell, look
 from gatewright.equations import GATES, QUANTITIES
 from tests.insight.test_modules import NAMES, Around, called, doubled, loop, seeded
-from tests.support.module_loop import ledger_error, patched_run, tensors
+from tests.support.module_loop import largest_difference, ledger_error, patched_run, tensors
 from tests.support.modules import architectures
+from tests.support.other_device import run_as_elsewhere
 
 #: A layer of each architecture that changes are made in.
 LAYERS = {"CRNN": "rnn", "seq2seq": "decoder", "DeepAR": "lstm", "policy": "lstm_actor", "tagger": "lstm"}
@@ -62,6 +63,22 @@ def test_a_modules_own_values_change_no_bit_and_all_values_are_the_sources(name)
     for each in recording:
         np.testing.assert_array_equal(patched[each].predictions, recording[each].predictions)
         np.testing.assert_array_equal(patched[each].layers[0].cell, recording[each].layers[0].cell)
+
+
+@pytest.mark.parametrize("name", ["policy", "tagger"])
+def test_on_devices_without_kernels_the_numbers_are_the_same(name, monkeypatch):
+    module, inputs = architectures(nn.LSTM)[name]
+    module, inputs, layer = module.double(), doubled(inputs), LAYERS[name]
+    expected = look(module, inputs)
+    run_as_elsewhere(monkeypatch)
+    recording = look(module, inputs)
+    assert recording.difference(expected).largest < 1e-12
+    assert largest_difference(module.get_submodule(layer), recording[layer]) < 1e-12
+    changed = recording.patched(recording, layer, ("cell", "hidden", *GATES))
+    assert changed.difference(expected).largest < 1e-12
+    ablated = recording.what_if(layer, ablate={0: [1]})
+    assert ablated.difference(expected.what_if(layer, ablate={0: [1]})).largest < 1e-12
+    assert ledger_error(ablated[layer]) < 1e-12
 
 
 def test_all_that_a_head_reads_gives_the_predictions_of_the_source():

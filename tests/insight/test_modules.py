@@ -17,6 +17,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from gatewright import LSTM, GatewrightError, LSTMCell, look
 from gatewright.insight import ModuleRecording, Recording
+from gatewright.nn.reverse import ReverseLSTM
 from tests.support.module_loop import largest_difference, ledger_error, tensors
 from tests.support.modules import Seq2Seq, architectures
 
@@ -247,6 +248,36 @@ class Functional(nn.Module):
         return torch.func.functional_call(self.inner, self.weights, (x,))
 
 
+def test_hooks_do_what_they_do_in_the_module():
+    lstm, x = LSTM(3, 4), torch.randn(5, 2, 3)
+    module = Around(lstm, lambda layer, x: layer(x)[0])
+    plain = called(module, x)
+    lstm.register_forward_hook(lambda _, __, result: (2 * result[0], result[1]))
+    module.register_forward_pre_hook(lambda _, inputs: (inputs[0] + 1,))
+    recording = look(module, x)
+    assert torch.equal(recording.predictions, called(module, x))
+    assert torch.equal(recording.predictions, 2 * torch.from_numpy(recording["lstm"].predictions))
+    assert not torch.equal(recording.predictions, 2 * plain)
+
+
+def test_a_layer_that_reads_from_the_end_is_recorded_in_its_order():
+    lstm, x = ReverseLSTM(3, 4).double(), torch.randn(5, 2, 3).double()
+    recording = look(lstm, x)
+    assert list(recording) == ["ReverseLSTM"]
+    np.testing.assert_array_equal(recording["ReverseLSTM"].inputs, x.flip(0))
+    assert torch.equal(recording.predictions[0], called(lstm, x)[0])
+    assert largest_difference(lstm, recording["ReverseLSTM"]) < 1e-12
+
+
+@pytest.mark.parametrize("layer", [LSTM, nn.LSTM, nn.LSTMCell])
+def test_states_of_16_bits_between_calls_keep_the_ledger_exact(layer):
+    module, x = Around(layer(3, 4), loop).bfloat16(), torch.randn(9, 2, 3).bfloat16()
+    recording = look(module, x)
+    assert recording["lstm"].steps == 9
+    assert ledger_error(recording["lstm"]) < 1e-6
+    torch.testing.assert_close(recording.predictions, called(module, x), rtol=0.02, atol=0.02)
+
+
 def replaced(lstm: nn.Module) -> nn.Module:
     lstm.forward = lambda x: (x, None)
     return lstm
@@ -285,6 +316,9 @@ def scripted(lstm: nn.Module) -> nn.Module:
         (scripted, "0, a LSTM in TorchScript"),
         (quantized, "before its quantization, got 0, a torch.ao.nn.quantized"),
         (lambda _: nn.Sequential(Past(3, 4)), "super.*calls torch.nn.LSTM.forward"),
+        (lambda _: nn.Sequential(nn.LSTM(3, 4, device="meta")), "0.weight_ih_l0 on the meta device"),
+        (lambda lstm: Around(lstm, lambda lstm, x: torch.vmap(lstm)(x[:, None])), "lstm inside of one"),
+        (lambda lstm: Around(lstm, lambda lstm, x: lstm(x / 0)), "^lstm, layer 0 forward, .*nan at step 0"),
     ],
 )
 def test_what_cannot_be_recorded_is_refused_by_name(make, message):

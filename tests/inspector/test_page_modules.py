@@ -63,9 +63,23 @@ def test_the_menu_shows_every_layer(browser: Browser, recording: ModuleRecording
         record = recording["lstm_actor"].layers[0]
         steps = {name: getattr(record, name)[5, 1, 2] for name in ("input_gate", "candidate", "cell")}
         assert steps["input_gate"] * steps["candidate"] == pytest.approx(steps["cell"], abs=1e-6)
-        tab.go(view="ledger")
-        [at] = [k for k, each in enumerate(recording["lstm_actor"].ledger(0, 5, 1).steps) if each == 5]
-        assert recording["lstm_actor"].ledger(0, 5, 1).shares[at, 2] == pytest.approx(steps["cell"], abs=1e-6)
+
+
+def test_a_patched_hidden_state_is_named_next_to_what_the_step_computes(browser: Browser, tmp_path: Path) -> None:
+    lstm = LSTM(3, 4)
+    one, other = (look(lstm, torch.randn(5, 1, 3)) for _ in range(2))
+    patched = one.patched(other, "hidden", steps=2, units=1)
+    path, catalog = tmp_path / "page.html", module_catalog(ModuleRecording({"lstm": patched}, None))
+    html.export(path, catalog, catalog.shown())
+    record = patched.layers[0]
+    computed = record.output_gate[2, 0, 1] * np.tanh(record.cell[2, 0, 1])
+    with opened(browser, path.as_uri(), "view=cell&t=2&units=1") as tab:
+        assert "h is patched" in tab.text(".gw-cell-main")
+        assert tab.number(".gw-arithmetic [data-part=hidden]") == pytest.approx(computed, abs=1e-6)
+        shown = tab.number(".gw-status [data-part=hidden]")
+        assert shown == pytest.approx(other.layers[0].hidden[2, 0, 1], abs=1e-6)
+        tab.go(t=1)
+        assert "patched" not in tab.text(".gw-cell-main")
 
 
 def test_a_file_of_a_module_is_a_page_of_its_layers(recording: ModuleRecording, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ import type { Spot } from "./cell/parts";
 import { type Player, usePlayer } from "./cell/play";
 import { Reads } from "./cell/Reads";
 import { type Course, Scrubber } from "./cell/Scrubber";
-import { type Blocks, isSetAnew, largestCell, loadBlocks, stepBefore, unitStep } from "./cell/scene";
+import { type Blocks, isPatched, isSetAnew, largestCell, loadBlocks, stepBefore, unitStep } from "./cell/scene";
 import { Transport } from "./cell/Transport";
 import { inSight, UnitPicker } from "./cell/UnitPicker";
 import { Wide } from "./cell/Wide";
@@ -139,9 +139,10 @@ function Shown({
   const read = blocks.direction === "forward" || last === null ? [known] : ["previous", `read: ${known}`];
   const byHand = blocks.edits.some((edit) => edit.t === t && units.includes(edit.unit));
   const anew = units.some((unit) => isSetAnew(blocks, t, unit));
+  const patched = units.some((unit) => isPatched(blocks, t, unit));
   const named = {
     before: byHand ? [...read, "then set by hand"] : anew ? [...read, "then set anew"] : read,
-    now: `step ${t.toLocaleString("en")}`,
+    now: [`step ${t.toLocaleString("en")}`, ...(patched ? ["h is patched"] : [])],
   };
   const letGo = (event: KeyboardEvent) => {
     if (event.key === "Escape") hover.value = fixed.value = null;

@@ -10,6 +10,8 @@ import type { UnitStep } from "./scene";
 
 interface Term {
   part: NumberedPart;
+  /** The part that has the number, where it is another: a patched hidden state is not what the step computes. */
+  from?: NumberedPart;
   color: string;
   letter: string;
   sub?: string;
@@ -41,7 +43,7 @@ function lineOf(cell: Cell, part: NumberedPart, before: string): Line {
     operation: operation!,
     left,
     ...(right && { right }),
-    result: termOf(cell, result, before),
+    result: { ...termOf(cell, result, before), from: part },
   };
 }
 
@@ -157,7 +159,7 @@ function Numbers({ term, units, focus }: { term: Term; units: readonly UnitStep[
   return (
     <td class="gw-numbers" style={{ "--tint": term.color }}>
       {units.map((unit) => {
-        const value = unit[term.part];
+        const value = unit[term.from ?? term.part];
         return (
           <span data-focus={unit === focus} data-part={term.part} data-unit={unit.unit} data-value={value}>
             {figure(value)}

@@ -21,7 +21,7 @@ export interface DrawingProps {
   largest: ReadonlyMap<number, number>;
   /** The index of the previous step, "t−1" or in reverse "t+1", and the names of that step and this one. */
   before: string;
-  named: { before: string[]; now: string };
+  named: { before: string[]; now: string[] };
   /** Short descriptions of the input, and of the destination of h above the cell. */
   x: string;
   up: string;
@@ -77,9 +77,11 @@ export function Drawing(props: DrawingProps) {
           {line}
         </text>
       ))}
-      <text class="gw-end" x={width - VECTOR_WIDTH / 2 - 1} y={below} text-anchor="middle">
-        {named.now}
-      </text>
+      {named.now.map((line, k) => (
+        <text class="gw-end" x={width - VECTOR_WIDTH / 2 - 1} y={below + 14 * k} text-anchor="middle">
+          {line}
+        </text>
+      ))}
       <Gates {...inner} />
       <Memory {...inner} />
       <Output {...inner} up={props.up} />

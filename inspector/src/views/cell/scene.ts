@@ -93,6 +93,17 @@ export function isSetAnew(blocks: Blocks, t: number, unit: number): boolean {
   return !(cell_clip || zoneout_cell) && blocks.kept?.[at] === 0 && blocks.gates.forget_gate[at] !== 0;
 }
 
+/** Differences of a hidden state that are more than rounding: those of a patch. */
+const PATCHED = 1e-3;
+
+/** Whether the hidden state of a step is not what the cell computes: it is patched. */
+export function isPatched(blocks: Blocks, t: number, unit: number): boolean {
+  if (!blocks.hidden || blocks.kind.projected || blocks.kind.features.zoneout_hidden) return false;
+  const at = t * blocks.size + unit;
+  const computed = blocks.gates.output_gate[at] * blocks.recording.bend(blocks.read[at]);
+  return Math.abs(blocks.hidden[at] - computed) > PATCHED;
+}
+
 /** The cell state at the start of a step, including manual additions. */
 export function cellBefore(blocks: Blocks, t: number, unit: number): number {
   const at = t * blocks.size + unit;

@@ -101,13 +101,13 @@ class ModuleRun:
                 note = ""
                 if changes is not None:
                     note = describe(changes.plan, sequence.lengths(), layer_sizes.hidden_sizes(lstm))
-                yield key, _recording(lstm, sequence, f"{self.title}, {key}", note)
+                yield key, _recording(key, lstm, sequence, self.title, note)
 
 
-def _recording(lstm: LSTM, sequence: Sequence, title: str, note: str) -> Recording:
+def _recording(key: str, lstm: LSTM, sequence: Sequence, title: str, note: str) -> Recording:
     inputs, lengths = sequence.array("x"), sequence.lengths()
     about = RecordingMetadata(
-        title=title,
+        title=f"{title}, {key}",
         note=note,
         fingerprint=layers_fingerprint(lstm),
         rows=("",) * inputs.shape[1],
@@ -121,7 +121,10 @@ def _recording(lstm: LSTM, sequence: Sequence, title: str, note: str) -> Recordi
     )
     # Figures that are measured on the model would not be those of a changed one.
     model = lstm if sequence.can_run_again and not note else None
-    return Recording(about, sequence.layers(), lengths, inputs, sequence.array("y"), model=model)
+    try:
+        return Recording(about, sequence.layers(), lengths, inputs, sequence.array("y"), model=model)
+    except GatewrightError as error:
+        raise type(error)(f"{key}, {error.argument}", error.expected, error.got) from None
 
 
 def _eagerly() -> Any:

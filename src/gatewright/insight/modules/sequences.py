@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -136,20 +137,26 @@ def _same(states: States, others: States) -> NDArray[np.bool_]:
 
 
 def _joined(parts: list[Record], resets: list[NDArray[np.bool_]]) -> Record:
-    """Join the records of calls; where a row was reset, the step keeps nothing and writes what it started from."""
+    """Join the records of calls; where a row was reset, the step keeps nothing and writes what it started from.
+
+    A state of 16 bits is rounded between two calls: the step after that writes the difference.
+    """
     optional = {name for name in OPTIONAL if any(getattr(part, name) is not None for part in parts)}
-    if any(rows.any() for rows in resets):
+    rounding = [part.cell_initial - before.cell[-1] for before, part in pairwise(parts)]
+    if any(rows.any() for rows in resets) or any(each.any() for each in rounding):
         optional |= {"kept", "written"}
     if {"kept", "written"} & optional:
-        parts = [_reset(part, rows) for part, rows in zip(parts, resets, strict=True)]
+        none = np.zeros_like(parts[0].cell_initial)
+        parts = [_reset(*each) for each in zip(parts, resets, [none, *rounding], strict=True)]
     values: dict[str, Any] = {
         name: np.concatenate([getattr(part, name) for part in parts]) for name in (*QUANTITIES, *optional)
     }
     return Record(**values, cell_initial=parts[0].cell_initial, hidden_initial=parts[0].hidden_initial)
 
 
-def _reset(part: Record, rows: NDArray[np.bool_]) -> Record:
+def _reset(part: Record, rows: NDArray[np.bool_], rounding: Array) -> Record:
     kept, written = part.keep().copy(), part.write().copy()
-    written[0, rows] += kept[0, rows] * part.cell_initial[rows]
+    from_outside = np.where(rows[:, None], part.cell_initial, rounding)
+    written[0] += kept[0] * from_outside
     kept[0, rows] = 0
     return dataclasses.replace(part, kept=kept, written=written)

@@ -156,11 +156,14 @@ def _unwrapped(module: nn.Module) -> nn.Module:
 
 
 def _require_whole(module: nn.Module) -> None:
-    """Require that every part has its own parameters.
+    """Require that every part has its own parameters, with values.
 
     Raises:
-        GatewrightError: names the first that is sharded.
+        GatewrightError: names the first that is sharded, or has no values.
     """
+    for name, parameter in module.named_parameters():
+        if parameter.is_meta:
+            raise GatewrightError("module", "parameters with values", f"{name} on the meta device")
     for name, part in module.named_modules():
         if any(kind.__name__ in _SHARDED for kind in type(part).__mro__):
             expected = "a module that is whole, such as that before it was sharded"

@@ -17,8 +17,11 @@ from gatewright.insight.modules.changes import ModuleChanges, changed_call, requ
 from gatewright.insight.modules.sequences import Call, Sequence, States
 from gatewright.insight.modules.twin import Twins
 from gatewright.insight.passes import array_of, arrays_of_layer
-from gatewright.nn import LSTM, Record
+from gatewright.nn import LSTM, Record, _torch_private
 from gatewright.spec.recording import Edit
+
+#: Sequences of a layer, the latest ones, that a call may continue: a beam search makes one with each step.
+_OPEN = 64
 
 
 class Tape:
@@ -68,6 +71,9 @@ class Tape:
             Its output, its last states, and its record.
         """
         name = self.names[layer]
+        if _torch_private.in_transform(x.data if isinstance(x, PackedSequence) else x):
+            expected = "a forward that calls its LSTMs outside of torch.func's transforms, such as vmap"
+            raise GatewrightError("module", expected, f"{name} inside of one")
         lstm = self.twins.of(name, layer)
         saved, lstm.saved = lstm.saved, "float32"  # gates of a bf16 pass as they were, so that a ledger adds up
         try:
@@ -97,7 +103,7 @@ class Tape:
     ) -> tuple[Sequence, NDArray[np.bool_]]:
         """Return the sequence that a call continues, or one of its own, and the rows that it resets."""
         sequences = self.sequences.setdefault(name, [])
-        for sequence in reversed(sequences if before is not None else []):
+        for sequence in reversed(sequences[-_OPEN:] if before is not None else []):
             assert before is not None
             resets = sequence.continued(before, steps)
             if resets is not None:
