@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from gatewright.errors import GatewrightError, SpecError
-from gatewright.exchange.c99.export import to_c99
+from gatewright.exchange.c99.export import to_c99, to_c99_int8
 from tests.support.c99_models import MODELS, difference, steps_of
 from tests.support.c99_programs import WATCHED, compiled, largest_difference, run
 from tests.support.class_models import class_model
@@ -73,3 +73,14 @@ def test_only_what_a_model_needs_is_written(tmp_path: Path) -> None:
         assert name not in source
     with pytest.raises(GatewrightError, match=r"--out: .* or --force"):
         to_c99(text_model().file(), tmp_path)
+
+
+def test_weights_in_int8_are_those_of_a_stream(tmp_path: Path) -> None:
+    file = text_model(num_layers=2, proj_size=7).file()
+    assert largest_difference(file, tmp_path, *WATCHED, int8=True) < 1e-5
+    exact = steps_of(file, "float").expected
+    assert 1e-4 < difference(steps_of(file, "float", weights="int8-float32").expected, exact) < 0.1
+    with pytest.raises(
+        GatewrightError, match=r"cell: expected a plain LSTM cell for weights in int8; --to c99 .*got coupled"
+    ):
+        to_c99_int8(text_model(coupled=True).file(), tmp_path / "other")

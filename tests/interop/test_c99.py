@@ -14,7 +14,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from gatewright.files.model_file import ModelFile
-from gatewright.spec import Scaler
+from gatewright.spec import QuantileHead, Scaler
 from tests.support.c99_models import MODELS
 from tests.support.c99_programs import WATCHED, largest_difference
 from tests.support.spec_strategies import model_specs, vocabularies
@@ -42,6 +42,10 @@ def files(draw: st.DrawFn) -> ModelFile:
     features = {name: value for name, value in features.items() if name not in ("bias", "proj_size")}
     if not (spec.lstm.proj_size and ("zoneout_hidden" in features or "kind" in features)):
         spec = replace(spec, lstm=replace(spec.lstm, **features))
+    if isinstance(spec.head, QuantileHead) and any(
+        abs(each) > 50 for each in spec.head.minimum + spec.head.maximum
+    ):
+        spec = replace(spec, head=replace(spec.head, minimum=(), maximum=()))  # all forecasts would be a bound
     random = np.random.default_rng(draw(st.integers(0, 99)))
     tensors = {name: random.normal(size=shape).astype(np.float32) for name, shape in spec.tensors().items()}
     encoder = spec.encoder
@@ -70,4 +74,5 @@ def files(draw: st.DrawFn) -> ModelFile:
 def test_random_models(file: ModelFile) -> None:
     with tempfile.TemporaryDirectory() as folder:
         found = largest_difference(file, Path(folder), *WATCHED)
-    assert found < 1e-5
+    # To normalise a few units magnifies the rounding of both, up to 300 times.
+    assert found < (1e-3 if file.spec.lstm.layer_norm else 1e-5)

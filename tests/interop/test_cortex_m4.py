@@ -13,8 +13,9 @@ import pytest
 import torch
 
 from gatewright import Model
-from gatewright.exchange.c99.export import to_c99
+from gatewright.exchange.c99.export import to_c99, to_c99_int8
 from gatewright.files.model_file import ModelFile
+from gatewright.runtime.packed_model import WeightFormat
 from gatewright.spec import ModelSpec, StackSpec
 from tests.support.c99_models import MODELS, difference, steps_of
 from tests.support.c99_programs import DRIVER, number_type
@@ -57,10 +58,11 @@ def make(folder: Path, *arguments: str, given: bytes = b"") -> subprocess.Comple
     return done
 
 
-def measured(file: ModelFile, folder: Path, steps: int = 60) -> Measured:
+def measured(file: ModelFile, folder: Path, steps: int = 60, *, int8: bool = False) -> Measured:
     """Run a model on the board."""
-    to_c99(file, folder / "model")
-    walk = steps_of(file, number_type(folder / "model"), steps)
+    (to_c99_int8 if int8 else to_c99)(file, folder / "model")
+    weights: WeightFormat = "int8-float32" if int8 else "float32"
+    walk = steps_of(file, number_type(folder / "model"), steps, weights=weights)
     driver = [f"MAIN={DRIVER}", "CFLAGS=-include startup.h"]
     done = make(folder, *driver, "run", given=walk.records.tobytes())
     found = np.frombuffer(done.stdout).reshape(steps, -1)
@@ -101,13 +103,15 @@ def forecaster(units: int) -> Model:
     return model
 
 
+@pytest.mark.parametrize("int8", [False, True])
 @pytest.mark.parametrize("units", [8, 16, 32, 64])
-def test_sizes(units: int, tmp_path: Path) -> None:
-    found = measured(forecaster(units).file(), tmp_path)
-    print(f"\nH = {units}: {found}")
+def test_sizes(units: int, int8: bool, tmp_path: Path) -> None:
+    found = measured(forecaster(units).file(), tmp_path, int8=int8)
+    print(f"\nH = {units}, {'int8' if int8 else 'float'}: {found}")
     assert found.difference < 1e-5
-    weights = 4 * units * (5 + units + 1) + 9 * (units + 1)
-    assert 4 * weights < found.flash < 4 * weights + 3000
+    gates, others = 4 * units * (5 + units), 4 * units * (3 if int8 else 1) + 9 * (units + 1)
+    size = gates * (1 if int8 else 4) + 4 * others
+    assert size < found.flash < size + 3000
     assert found.ram == 4 * (2 * units + 1)
     assert found.stack < 4 * units + 500
 

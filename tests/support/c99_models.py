@@ -11,6 +11,7 @@ import torch
 from gatewright import Model, Stream
 from gatewright.data import frequency
 from gatewright.files.model_file import ModelFile
+from gatewright.runtime.packed_model import WeightFormat
 from gatewright.spec import Category, SeriesEncoder
 from tests.support.class_models import class_model
 from tests.support.stream_models import byte_model, series_model, text_model
@@ -87,7 +88,9 @@ class Steps(NamedTuple):
     expected: Array
 
 
-def steps_of(file: ModelFile, number: str, steps: int = 60, seed: int = 4) -> Steps:
+def steps_of(
+    file: ModelFile, number: str, steps: int = 60, seed: int = 4, weights: WeightFormat = "float32"
+) -> Steps:
     """Return random steps of two sessions in turn, one of which is reset on the way.
 
     Args:
@@ -95,9 +98,10 @@ def steps_of(file: ModelFile, number: str, steps: int = 60, seed: int = 4) -> St
         number: type of the numbers of a row in C; a stream reads the same numbers.
         steps: how many.
         seed: of the input.
+        weights: how the stream has them.
     """
     random = np.random.default_rng(seed)
-    stream = Stream.of(file, sessions=2)
+    stream = Stream.of(file, sessions=2, weights=weights)
     rows, times = _input(file, stream, steps, random)
     if number == "float":
         rows = rows.astype(np.float32).astype(rows.dtype)

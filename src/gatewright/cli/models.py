@@ -59,14 +59,15 @@ def export(run: Path, /, *, to: str, out: Path | None = None, force: bool = Fals
     Example: gatewright export runs/load --to c --out firmware/model
 
     --to c writes model.h and model.c, for native/c/gatewright.h; --to c99 writes them with the code of this one
-    model, for microcontrollers: no library, no allocation. --to onnx writes model.onnx, the whole model with its
-    states as inputs and outputs, once ONNX Runtime has given what the model does. --to wasm writes model.wasm,
-    model.js and a page that runs the model in a browser; it needs clang and lld. --to rtneural writes model.json
-    for RTNeural, of taggers, and of forecasters that read no past targets (--reads nothing).
+    model, for microcontrollers: no library, no allocation; --to c99-int8 does so with weights in int8. --to onnx
+    writes model.onnx, the whole model with its states as inputs and outputs, once ONNX Runtime has given what the
+    model does. --to wasm writes model.wasm, model.js and a page that runs the model in a browser; it needs clang
+    and lld. --to rtneural writes model.json for RTNeural, of taggers, and of forecasters that read no past targets
+    (--reads nothing).
 
     Args:
         run: Directory of a run, or a model file.
-        to: Format: "c", "c99", "onnx", "rtneural" or "wasm".
+        to: Format: "c", "c99", "c99-int8", "onnx", "rtneural" or "wasm".
         out: Directory to write into (default: the format's name, in the run or next to the file).
         force: Replace existing files.
     """

@@ -39,6 +39,7 @@ class Format(NamedTuple):
 FORMATS = {
     "c": Format("model.h and model.c, for native/c/gatewright.h", "gatewright.exchange.c:to_c"),
     "c99": Format("model.h and model.c that need no library", "gatewright.exchange.c99.export:to_c99"),
+    "c99-int8": Format("the same with weights in int8", "gatewright.exchange.c99.export:to_c99_int8"),
     "onnx": Format("model.onnx, checked by ONNX Runtime", "gatewright.exchange.onnx.writing:to_onnx"),
     "rtneural": Format(
         "model.json for RTNeural, of models with plain heads", "gatewright.exchange.rtneural:to_rtneural"

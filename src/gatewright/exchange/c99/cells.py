@@ -106,7 +106,7 @@ def add(source: Source, layer: Layer, cell: CellSpec) -> None:
         projected=f", h of P = {layer.P} numbers" if cell.proj_size else "",
         before_projection=" before its projection" if cell.proj_size else "",
         z_array="",
-        **_gates(n, cell, letters),
+        **_gates(n, cell, letters, int8=source.int8),
         **_states(cell),
         **_ends(n, cell, letters),
     )
@@ -120,8 +120,13 @@ def add_weights(source: Source, layer: Layer, gates: int) -> None:
         return np.moveaxis(array.reshape(gates, H, *array.shape[1:]), 0, -1)
 
     source.constants.append(sizes(layer))
-    source.weights(f"W_ih_l{n}", by_unit(W.W_ih))
-    source.weights(f"W_hh_l{n}", by_unit(W.W_hh))
+    for name, array in (("W_ih", W.W_ih), ("W_hh", W.W_hh)):
+        if source.int8:
+            whole, unit = _whole(array)
+            source.whole_numbers(f"{name}_l{n}", by_unit(whole))
+            source.weights(f"{name}_unit_l{n}", by_unit(unit))
+        else:
+            source.weights(f"{name}_l{n}", by_unit(array))
     source.weights(f"b_l{n}", by_unit(W.b_ih + W.b_hh))
     if W.W_hr is not None:
         source.weights(f"W_hr_l{n}", W.W_hr)
@@ -131,6 +136,12 @@ def add_weights(source: Source, layer: Layer, gates: int) -> None:
         source.weights(f"w_ln_l{n}", by_unit(W.w_ln))
         source.weights(f"w_ln_cell_l{n}", W.w_ln_cell)
         source.weights(f"b_ln_cell_l{n}", W.b_ln_cell)
+
+
+def _whole(W: Any) -> tuple[Any, Any]:
+    """Return the nearest whole numbers from -127 to 127 of a matrix, and the unit of each row: as int8-float32."""
+    unit = np.abs(W).max(axis=1) / np.float32(127)
+    return np.rint(W / np.where(unit > 0, unit, np.float32(1))[:, None]), unit
 
 
 def products(n: int, letters: list[str], start: str, h: str = "h", width: str = "") -> str:
@@ -145,8 +156,26 @@ def products(n: int, letters: list[str], start: str, h: str = "h", width: str = 
     return "\n".join(lines)
 
 
-def _gates(n: int, cell: CellSpec, letters: list[str]) -> dict[str, str]:
+def _products_of_int8(n: int, letters: list[str]) -> str:
+    """Return the sums of a unit k, each in units of a row of its matrix."""
+    start = "b_l{n}[k][{k}]"
+    lines = []
+    for array, vector, size in (("W_ih", "x", "D"), ("W_hh", "h", "P")):
+        sums = ", ".join(f"{vector}_{letter} = 0.0f" for letter in letters)
+        lines += [f"        float {sums};", f"        for (int j = 0; j < {size}_l{n}; ++j) {{"]
+        lines.append(f"            const int8_t* const w = {array}_l{n}[k][j];")
+        lines += [f"            {vector}_{each} += (float)w[{k}] * {vector}[j];" for k, each in enumerate(letters)]
+        lines.append("        }")
+    for k, each in enumerate(letters):
+        sums = f"W_ih_unit_l{n}[k][{k}] * x_{each} + W_hh_unit_l{n}[k][{k}] * h_{each}"
+        lines.append(f"        const float z_{each} = {start.format(n=n, k=k)} + {sums};")
+    return "\n".join(lines)
+
+
+def _gates(n: int, cell: CellSpec, letters: list[str], *, int8: bool) -> dict[str, str]:
     """Return the statements from x and h to the gates before activation."""
+    if int8:  # of plain cells alone
+        return {"products_first": "", "gates": _products_of_int8(n, letters).strip()}
     if not cell.layer_norm:
         return {"products_first": "", "gates": products(n, letters, f"b_l{n}[k][{{k}}]").strip()}
     kept = "\n".join(f"        z[{k}][k] = z_{letter};" for k, letter in enumerate(letters))

@@ -11,6 +11,7 @@ from gatewright.exchange.c99.source import Source
 from gatewright.exchange.written import written
 from gatewright.files.model_file import ModelFile
 from gatewright.spec import ModelSpec
+from gatewright.spec.cell import require_plain
 
 _HEADER = """\
 /* A model in C99 alone, written by gatewright {version}.
@@ -110,14 +111,40 @@ def to_c99(file: ModelFile, folder: Path, *, overwrite: bool = False) -> list[Pa
     return written(folder, {"model.h": header, "model.c": source}, overwrite=overwrite)
 
 
-def texts(file: ModelFile) -> tuple[str, str]:
+def to_c99_int8(file: ModelFile, folder: Path, *, overwrite: bool = False) -> list[Path]:
+    """Write a model as `to_c99` does, with the weights of the gates in a quarter of the memory.
+
+    They are rounded to whole numbers of one byte, in units of their row; nothing else is.  The numbers are those
+    of ``Stream.load(..., weights="int8-float32")``.
+
+    Args:
+        file: the model.
+        folder: where; made if need be.
+        overwrite: whether files of these names may be replaced.
+
+    Returns:
+        Their paths.
+
+    Raises:
+        GatewrightError: see `to_c99`; also if the cell is not the plain one.
+    """
+    require_plain("weights in int8; --to c99 has them in float", file.spec.lstm.cell.in_evaluation())
+    header, source = texts(file, int8=True)
+    return written(folder, {"model.h": header, "model.c": source}, overwrite=overwrite)
+
+
+def texts(file: ModelFile, *, int8: bool = False) -> tuple[str, str]:
     """Return the header and the source of a model.
+
+    Args:
+        file: the model.
+        int8: whether the weights of the gates are rounded to whole numbers of one byte.
 
     Raises:
         SpecError: see `to_c99`.
     """
     _require_exportable(file.spec)
-    source = Source()
+    source = Source(int8=int8)
     kind = symbols if file.spec.encoder.symbols else features if file.spec.labeller else series
     comment = kind.add(source, file)
     return _header(source, file, comment), _source(source)

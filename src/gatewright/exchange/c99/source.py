@@ -22,6 +22,7 @@ class Source:
 
     Attributes:
         number: C type of the numbers of a row: "float" or "double".
+        int8: whether the weights of the gates are whole numbers of one byte, in units of their row.
         sizes: constants of the header, by name without ``MODEL_``.
         types: definitions of types that the state has.
         state: members of the state.
@@ -35,6 +36,7 @@ class Source:
     """
 
     number: str = "float"
+    int8: bool = False
     sizes: dict[str, int] = field(default_factory=dict)
     types: list[str] = field(default_factory=list)
     state: list[str] = field(default_factory=list)
@@ -58,6 +60,10 @@ class Source:
     def weights(self, name: str, array: NDArray[Any]) -> None:
         """Add an array of weights, of its own shape."""
         self.constants.append(nested(f"static const float {name}", array, literal))
+
+    def whole_numbers(self, name: str, array: NDArray[Any]) -> None:
+        """Add an array of whole numbers of one byte."""
+        self.constants.append(nested(f"static const int8_t {name}", array, lambda value: str(int(value))))
 
     def numbers(self, name: str, values: Sequence[float]) -> None:
         """Add an array of the type of a row's numbers."""
