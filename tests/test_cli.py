@@ -133,7 +133,7 @@ def test_the_examples_of_the_help_are_understood(gatewright):
         ("forecast a b --horizon 1.0", "--horizon.*expected a whole number"),
         ("generate a --temperature warm", "--temperature.*expected a number, got 'warm'"),
         ("export a", "--to"),
-        ("export a --to abacus", "--to: expected c, got 'abacus'"),
+        ("export a --to abacus", "--to: expected c or .*, got 'abacus'"),
         ("train", "source: expected a table or a text to learn from, before the options, got nothing"),
         ("train --target load load.csv", "source: expected a table or a text to learn from, before the options"),
         ("train --resume", "--resume: expected --run DIR, and no source"),

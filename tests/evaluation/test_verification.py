@@ -104,6 +104,39 @@ def test_a_model_of_both_directions_and_one_in_memory(folder: Path, tmp_path: Pa
     assert found.steps == 40
 
 
+def test_onnx_files_next_to_their_runs(folder: Path, tmp_path: Path) -> None:
+    pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    import onnx
+    from onnx import helper
+
+    from gatewright.exchange.onnx import export
+    from tests.support.onnx_models import model_of, values
+
+    for run, data, steps in (("run", "load.csv", None), ("classes", "cases.csv", 40)):
+        path = export(folder / run, tmp_path / f"{run}.onnx").path
+        found = verify(folder / run, path, folder / data)
+        assert found.agrees
+        assert found.largest.relative < 1e-6
+        assert found.steps == (steps or verify(folder / run, folder / run, folder / data).steps)
+        other = changed(folder / run, "head.bias", 0, 0.01, tmp_path / f"{run}.safetensors")
+        back = verify(path, other, folder / data, run=folder / run)
+        expected = verify(folder / run, other, folder / data).largest
+        assert (back.largest.name, back.largest.part) == (expected.name, expected.part)
+        assert back.largest.absolute == pytest.approx(expected.absolute, rel=1e-3)
+        assert not back.agrees
+    with pytest.raises(GatewrightError, match=r"run\.onnx: expected the columns"):
+        verify(folder / "classes", tmp_path / "run.onnx", folder / "cases.csv")
+    foreign = tmp_path / "foreign.onnx"
+    relu = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "graph", [values("x")], [values("y")])
+    onnx.save(model_of(relu), foreign)
+    with pytest.raises(GatewrightError, match="an ONNX file that gatewright export wrote"):
+        verify(folder / "run", foreign, folder / "load.csv")
+    assert verify(torch.nn.ReLU(), foreign, np.float32([[-1.0, 2.0]])).agrees
+    with pytest.raises(GatewrightError, match="data: expected arrays for x"):
+        verify(foreign, torch.nn.ReLU(), (np.ones(2), np.ones(2)))
+
+
 def test_models_of_other_data_are_refused(folder: Path) -> None:
     with pytest.raises(GatewrightError, match="B: expected a model with the inputs and outputs of the other"):
         verify(folder / "run", folder / "classes", folder / "load.csv")

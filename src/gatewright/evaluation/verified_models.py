@@ -133,7 +133,7 @@ def _by_onnx_runtime(path: Path, inputs: tuple[Any, ...]) -> dict[str, Array]:
     session = session_of(path)
     names = [each.name for each in session.get_inputs()]
     if len(names) != len(inputs):
-        raise GatewrightError("data", f"{len(names)} arrays, for {', '.join(names)} of {path}", str(len(inputs)))
+        raise GatewrightError("data", f"arrays for {', '.join(names)} of {path}", f"{len(inputs)} of them")
     outputs = [each.name for each in session.get_outputs()]
     arrays = {name: _array(each) for name, each in zip(names, inputs, strict=True)}
     try:
