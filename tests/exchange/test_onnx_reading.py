@@ -30,6 +30,7 @@ from tests.support.onnx_models import (
     random_weights,
     values,
 )
+from tests.support.page_examples import run_example
 
 node_cases = importlib.import_module("onnx.backend.test.case.node")
 importlib.import_module("onnx.backend.test.case.node.lstm")  # which collects the cases
@@ -324,3 +325,9 @@ def test_functions_that_call_themselves_are_refused() -> None:
     graph = helper.make_graph([call], "g", [values("X")], [values("Y")])
     with pytest.raises(GatewrightError, match="a function that does not call itself"):
         layers(model_of(graph, [function]))
+
+
+def test_the_example_of_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    found = run_example("exchange.md", "ONNX")["found"]
+    assert (found.inputs, found.feeds) == ({"X": "x"}, {"Y": ("y",), "Y_h": ()})

@@ -10,6 +10,7 @@ import torch
 
 from gatewright import LSTM, CellSpec
 from gatewright.errors import GatewrightError
+from tests.support.page_examples import run_example
 
 jax = pytest.importorskip("jax")
 pytest.importorskip("flax")
@@ -125,3 +126,12 @@ def test_refusals() -> None:
             out(LSTM(D, H, cell=CellSpec(peephole=True)))
         with pytest.raises(GatewrightError, match="proj_size: expected 0"):
             out(LSTM(D, H, proj_size=2))
+
+
+def test_the_examples_of_the_page() -> None:
+    found = run_example("exchange.md", "Flax")
+    expected = from_flax(found["variables"])(torch.ones(1, 3))[0]
+    np.testing.assert_allclose(found["y"], expected.detach().numpy(), rtol=0, atol=TOLERANCE)
+    assert found["stack"].num_layers == 2
+    found = run_example("exchange.md", "Equinox")
+    np.testing.assert_array_equal(found["again"].weight_ih, found["cell"].weight_ih)

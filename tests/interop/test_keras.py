@@ -12,6 +12,7 @@ import torch
 from gatewright import LSTM, CellSpec
 from gatewright.errors import GatewrightError
 from gatewright.nn.reverse import ReverseLSTM
+from tests.support.page_examples import run_example
 
 os.environ.setdefault("KERAS_BACKEND", "torch")  # of this process: a process has one
 keras = pytest.importorskip("keras")
@@ -164,3 +165,9 @@ def test_what_is_refused_on_the_way_in(source: Any, message: str) -> None:
 def test_what_is_refused_on_the_way_out(lstm: Any, message: str) -> None:
     with pytest.raises(GatewrightError, match=message):
         to_keras(lstm)
+
+
+def test_the_example_of_the_page() -> None:
+    found = run_example("exchange.md", "Keras 3")
+    assert repr(found["layers"]["both"]) == "LSTM(3, 8, batch_first=True, bidirectional=True)"
+    close(ours_gives(found["layers"]["both"], x_of(3))[0], keras_gives(found["again"], x_of(3)))

@@ -6,7 +6,11 @@ import importlib
 from typing import Any
 
 #: Public names and where they are; loaded when first used, since reading needs torch and writing more.
-_HOMES = {"export": "gatewright.exchange.onnx.writing", "layers": "gatewright.exchange.onnx.reading"}
+_HOMES = {
+    "export": "gatewright.exchange.onnx.writing",
+    "layers": "gatewright.exchange.onnx.reading",
+    "lstm_nodes": "gatewright.exchange.onnx.reading",
+}
 __all__ = sorted(_HOMES)
 
 
