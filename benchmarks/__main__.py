@@ -32,6 +32,7 @@ from benchmarks import (
     small_calls,
     step,
     streaming,
+    torchrun,
     training,
     unequal_rows,
     variants,
@@ -63,11 +64,12 @@ PARTS: dict[str, Callable[[Settings], Part]] = {
     "memory": memory.run,
     "busy": busy.run,
     "train": training.run,
+    "torchrun": torchrun.run,
     "loop": loop_overhead.run,
 }
 
-#: Takes ten minutes and trains on files that not every checkout has.
-NOT_BY_DEFAULT = {"train", "score"}
+#: Take up to ten minutes, and train on files that not every checkout has.
+NOT_BY_DEFAULT = {"train", "score", "torchrun"}
 
 
 class Parser(argparse.ArgumentParser):

@@ -47,6 +47,7 @@ BF16_ERROR = Bar("bf16 gradients' error over torch bf16's, highest", 1.0, 0.95, 
 BF16_ERROR_SAVING_FLOAT32 = Bar("... with float32 saved, highest", 1.0, 0.7, at_most=True)
 BF16_STEPS = Bar("train --precision bf16 over float32, steps a second", 1.6, 1.9)
 BF16_LOSS = Bar("... its validation loss less float32's, nats", 0.005, 0.005, at_most=True)
+PROCESSES = Bar("training in two processes over one, one thread each", 1.8, 1.9)
 FORWARD_PEAK = Bar("float32 forward, fraction of FMA peak, worst case", 0.80, 0.90)
 TRAINING_PEAK = Bar("float32 training, fraction of FMA peak, worst case", 0.70, 0.85)
 RECORD = Bar("record on, over training forward", 1.05, 1.02, at_most=True)
