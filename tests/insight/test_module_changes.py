@@ -13,6 +13,7 @@ from torch import nn
 
 from gatewright import LSTM, CellSpec, GatewrightError, LSTMCell, look
 from gatewright.equations import GATES, QUANTITIES
+from gatewright.insight import intervene
 from tests.insight.test_modules import NAMES, Around, called, doubled, loop, seeded
 from tests.support.module_loop import largest_difference, ledger_error, patched_run, tensors
 from tests.support.modules import architectures
@@ -49,6 +50,8 @@ def test_the_whole_module_runs_with_the_change(name, kind):
         assert changed[layer].about.note
         assert ledger_error(changed[layer]) < 1e-12
         assert changed.difference(recording).largest > 1e-4
+        assert changed.baseline is recording
+        assert changed.difference().largest == changed.difference(recording).largest
     assert recording.difference(recording).largest == 0
 
 
@@ -146,6 +149,10 @@ def test_predictions_of_any_form_have_a_difference():
     assert [each.shape for each in changed.difference(recording).cell["lstm"]] == [(11, 2, 6)] * 2
     with pytest.raises(GatewrightError, match=r"^baseline: expected names as in"):
         changed.difference(dataclasses.replace(recording, layers={"other": recording["lstm"]}))
+    with pytest.raises(GatewrightError, match=r"^baseline: .*None, for one that is no change of another"):
+        recording.difference()
+    with pytest.raises(GatewrightError, match=r"^model: .*DeepAR; look at it, and call what_if of the recording"):
+        intervene(module, inputs)
 
 
 def test_the_state_that_a_module_keeps_is_that_of_the_recorded_run():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,6 +50,7 @@ class ModuleRecording(Mapping[str, Recording]):
         predictions: what the module returned.
         not_called: names of the LSTMs that the module did not call.
         run: what runs the module again; None for a recording from a file.
+        baseline: the recording that this one is a change of, by `what_if` or `patched`; else None.
 
     >>> import torch
     >>> from gatewright import LSTM, look
@@ -69,6 +71,7 @@ class ModuleRecording(Mapping[str, Recording]):
     predictions: Any
     not_called: tuple[str, ...] = ()
     run: Run | None = None
+    baseline: ModuleRecording | None = None
 
     def __getitem__(self, name: str) -> Recording:
         if name not in self.layers:
@@ -124,7 +127,8 @@ class ModuleRecording(Mapping[str, Recording]):
             edit_cell: cell states to set, likewise.
 
         Returns:
-            The recording of the changed run, with its predictions; `difference` is the effect of the changes.
+            The recording of the changed run, with its predictions; its `baseline` is this recording, and its
+            `difference` the effect of the changes.
 
         Raises:
             KeyError: if there is no such name.
@@ -144,7 +148,7 @@ class ModuleRecording(Mapping[str, Recording]):
             lengths = self[key].lengths
             plan = changes_plan(run.layer(layer), lengths, clamp, ablate, edit_cell)
             changes[layer, number] = SequenceChanges(plan, self[key].steps)
-        return run.changed(changes)
+        return dataclasses.replace(run.changed(changes), baseline=self)
 
     def patched(
         self, source: Mapping[str, Recording] | Recording, name: str, quantity: str | Sequence[str], **where: Any
@@ -176,18 +180,22 @@ class ModuleRecording(Mapping[str, Recording]):
         run, target = self._run(), self[name]
         values = source if isinstance(source, Recording) else source[name]
         changes = SequenceChanges(patch_plan(target, values, quantity, **where), target.steps)
-        return run.changed({split(name, tuple(self)): changes})
+        return dataclasses.replace(run.changed({split(name, tuple(self)): changes}), baseline=self)
 
-    def difference(self, baseline: ModuleRecording) -> ModuleDifference:
-        """Return this recording minus another of the same module, such as that before a change.
+    def difference(self, baseline: ModuleRecording | None = None) -> ModuleDifference:
+        """Return this recording minus another of the same module.
 
         Args:
-            baseline: the other recording.
+            baseline: the other recording; the one that this one is a change of if None.
 
         Raises:
-            GatewrightError: if their names or the shapes of what they hold differ.
+            GatewrightError: if there is none, or their names or the shapes of what they hold differ.
         """
-        return difference(self, baseline)
+        other = self.baseline if baseline is None else baseline
+        if not isinstance(other, ModuleRecording):
+            got = "None, for one that is no change of another" if other is None else type(other).__name__
+            raise GatewrightError("baseline", "a recording of the module", got)
+        return difference(self, other)
 
     def save(self, path: Path | str) -> None:
         """Write recordings and predictions to a safetensors file, with their descriptions as JSON in its metadata.

@@ -40,7 +40,11 @@ def look_at_module(module: nn.Module, inputs: Any, title: str = "") -> ModuleRec
         GatewrightError: if it has no LSTM, runs none, or has one that cannot be recorded.
     """
     layers_of(module)  # before any copy
-    return ModuleRun(Snapshot.of(module, inputs), title or type(module).__name__).record()
+    recording = ModuleRun(Snapshot.of(module, inputs), title or type(module).__name__).record()
+    if recording.not_called:
+        names = ", ".join(recording.not_called)
+        warnings.warn(f"not recorded, since the module did not call it: {names}", stacklevel=3)
+    return recording
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,8 +93,6 @@ class ModuleRun:
             raise GatewrightError(
                 "module", "a forward that calls one of its LSTMs", f"none of {', '.join(not_called)} called"
             )
-        if not_called:
-            warnings.warn(f"not recorded, since the module did not call it: {', '.join(not_called)}", stacklevel=4)
         return ModuleRecording(dict(self._recordings(tape)), predictions, not_called, self)
 
     def _recordings(self, tape: Tape) -> Any:
