@@ -6,8 +6,11 @@ import contextlib
 import shutil
 import socket
 import subprocess
+import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +21,7 @@ import pytest
 from gatewright.serve.client import Client
 from gatewright.serve.sessions.valkey import ValkeyStore
 from tests.support.local_server import Local, local
+from tests.support.serving import Server
 from tests.support.stream_models import text_model
 from tests.support.valkey_server import Valkey, free_port
 from tests.support.waiting import wait_until
@@ -91,6 +95,62 @@ def test_sessions_stay_and_survive_their_replica(tmp_path: Path, balancer: Any) 
         finally:
             process.terminate()
             process.wait(30)
+
+
+def test_a_rolling_restart_refuses_nothing(tmp_path: Path) -> None:
+    """Clients without retries, over HAProxy, which asks /readyz: each replica drains, ends and starts again."""
+    valkey, port = Valkey(tmp_path / "valkey"), free_port()
+    text_model().save(tmp_path / "model.safetensors")
+    options = ("--store", valkey.url, "--drain", "4")
+    with contextlib.ExitStack() as stack:
+        servers = []
+        for name in ("a", "b"):
+            (tmp_path / name).mkdir()
+            server = Server(tmp_path / "model.safetensors", tmp_path / name, *options, "--replica-id", name)
+            servers.append(stack.enter_context(server))
+        command = haproxy(tmp_path, port, [server.port for server in servers])
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        stack.callback(process.wait, 30)
+        stack.callback(process.terminate)
+        wait_until(lambda: opens(port))
+        over, replicas_seen = threading.Event(), set[str]()
+        outputs: list[list[Any]] = [[] for _ in range(4)]
+        letters = "abcdefgh" * 10_000
+
+        def step(found: list[Any]) -> None:
+            with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
+                session = client.post("/v1/sessions").raise_for_status().json()["session"]
+                while not over.is_set():
+                    body = {"x": letters[len(found)], "first": len(found)}
+                    answer = client.post(f"/v1/sessions/{session}/advance", json=body)
+                    assert answer.status_code == 200, answer.text
+                    assert not answer.json()["repeated"]
+                    replicas_seen.add(answer.headers["gatewright-replica"])
+                    found.extend(answer.json()["y"])
+
+        with ThreadPoolExecutor(4) as pool:
+            running = [pool.submit(step, found) for found in outputs]
+            try:
+                for server in servers:
+                    before = [len(found) for found in outputs]
+                    wait_until(
+                        lambda before=before: all(
+                            len(found) > n + 20 for found, n in zip(outputs, before, strict=True)
+                        )
+                    )
+                    assert server.stop() == 0
+                    server.start()
+                    wait_until(lambda: httpx.get(f"http://127.0.0.1:{server.port}/readyz").status_code == 200)  # noqa: B023
+                    time.sleep(1)  # HAProxy has to see it
+            finally:
+                over.set()
+            for each in running:
+                each.result()
+        assert replicas_seen == {"a", "b"}
+        for found in outputs:
+            expected = text_model().stream().run(letters[: len(found)])
+            assert np.array_equal(np.array(found, np.float32), expected)
+    valkey.kill()
 
 
 def drive(address: str, running: dict[str, tuple[Local, contextlib.ExitStack]]) -> None:

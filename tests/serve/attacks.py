@@ -168,6 +168,44 @@ BODIES: dict[str, bytes] = {
 }
 
 
+def inferred(data: bytes, shape: str = "[9]", datatype: str = "FP64", more: bytes = b"") -> bytes:
+    """A body of the Open Inference Protocol with one tensor, and with more members."""
+    parameters = '{"sequence_id": 1, "sequence_start": true}'
+    head = f'{{"parameters": {parameters}, "inputs": [{{"name": "x", "shape": {shape}, "datatype": "{datatype}", '
+    return head.encode() + b'"data": ' + data + b"}" + more + b"]}"
+
+
+def many(part: bytes, open_: bytes = b"[", close: bytes = b"0]") -> bytes:
+    """As many values as go into a body."""
+    return open_ + part * ((FULL - 1000) // len(part)) + close
+
+
+#: Bodies of the Open Inference Protocol.
+INFERENCES: dict[str, bytes] = {
+    "numbers": inferred(many(b"0,"), "[524041]"),
+    "rows": inferred(many(b"[0],"), "[262020, 1]"),
+    "arrays in arrays": inferred(many(b"[[[]]],"), "[9]"),
+    "arrays without end": inferred(b"[" * (FULL - 1000)),
+    "objects": inferred(many(b"{},"), "[9]"),
+    "texts": inferred(many(b'"",'), "[349360]", "BYTES"),
+    "one text": inferred(b'["' + b"a" * (FULL - 1000) + b'"]', "[1]", "BYTES"),
+    "a huge shape": inferred(b"[]", "[2147483647, 2147483647]"),
+    "a huge shape of nothing": inferred(b"[]", "[2147483647, 0]"),
+    "a shape of many axes": inferred(b"[]", "[" + "1," * 250_000 + "1]"),
+    "tensors": inferred(b"[1]", more=many(b',{"name":"x","shape":[1],"datatype":"BOOL","data":[]}', b"", b"")),
+    "parameters": b'{"inputs": [], "parameters": {' + many(b'"a":1,', b"", b'"b":1}}'),
+    "outputs": b'{"inputs": [], "outputs": ' + many(b'{"name":"y"},', b"[", b'{"name":"y"}]}'),
+    "long numbers": inferred(many(b"1" * 4000 + b","), "[9]"),
+}
+
+
+def infer(data: bytes, times: int = 3) -> Callable[[int], str]:
+    def attack(port: int) -> str:
+        return str([ask(port, "POST", "/v2/models/default/infer", data)[0] for _ in range(times)])
+
+    return attack
+
+
 def frame(data: bytes, protocol: str = "gatewright.msgpack", times: int = 3) -> Callable[[int], str]:
     def attack(port: int) -> str:
         with websocket(port, protocol) as raw:
@@ -316,6 +354,7 @@ ATTACKS: dict[str, Callable[[int], str]] = {
         )
         for name, data in BODIES.items()
     },
+    **{f"/v2: {name}": infer(data) for name, data in INFERENCES.items()},
     **{f"40 MiB of {name}": head(name) for name in HEADS},
     "18 MiB of GET /healthz": pipelined(),
     "18 MiB of GET /v1/model": pipelined("/v1/model"),

@@ -28,6 +28,7 @@ from tests.serve.attacks import (
     FRAMES,
     FULL,
     HEADS,
+    INFERENCES,
     MIB,
     ask,
     few_files,
@@ -123,6 +124,25 @@ def test_bodies_of_as_many_values_as_go_into_them(small: Server, data: bytes) ->
         assert status == (413 if len(data) > FULL else 422)
         assert len(answer) < 1000
     assert json.loads(ask(small.port, "GET", f"/v1/sessions/{name}")[1])["steps"] == 0
+
+
+@pytest.mark.parametrize("data", INFERENCES.values(), ids=INFERENCES)
+def test_tensors_of_as_many_values_as_go_into_them(small: Server, data: bytes) -> None:
+    before = ask(small.port, "GET", "/v1/sessions")
+    status, answer = ask(small.port, "POST", "/v2/models/default/infer", data)
+    assert status == (413 if len(data) > FULL else 400)
+    assert len(answer) < 1000
+    assert ask(small.port, "GET", "/v1/sessions") == before
+
+
+def test_names_of_models_are_not_kept(small: Server) -> None:
+    before = len(ask(small.port, "GET", "/metrics")[1])
+    for number in range(15):
+        name = f"{number}" + "n" * 7000
+        for path in (f"/v1/models/{name}/sessions", f"/v2/models/{name}/infer"):
+            status, answer = ask(small.port, "POST", path, b"{}")
+            assert (status, len(answer) < 300) == (404, True)
+    assert len(ask(small.port, "GET", "/metrics")[1]) < before + 1000
 
 
 #: What is told of a head, or of what comes beside a body, that does not end.
