@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 import torch
 
+from gatewright import cli
 from gatewright.data.shards import Shards
 from gatewright.data.sources import digest
 from gatewright.data.table import Roles, table_of
@@ -125,7 +126,7 @@ def test_what_is_refused(tmp_path, whole):
     said("expected a directory of Parquet files that is complete, got one with a directory _temporary")
 
 
-def test_a_run_learns_from_a_directory_and_goes_on(tmp_path, whole):
+def test_a_run_learns_from_a_directory_goes_on_and_forecasts(tmp_path, whole, capsys):
     folder = written(tmp_path / "load.parquet", whole, 3, 4)
     data = DataOptions(target=("load",), id=("meter",), context=6, valid="10", test="10", season=("none",))
     training = TrainingOptions(steps=2, batch=8, refit=False, device="cpu")
@@ -136,6 +137,18 @@ def test_a_run_learns_from_a_directory_and_goes_on(tmp_path, whole):
     files = sorted(folder.glob("*.parquet"))
     table = table_of(Shards(tuple(files[::-1])), ROLES)
     np.testing.assert_array_equal(table.series[2].values, Run.open(run.path).data().table.series[2].values)
+    assert forecast(run.path, folder, capsys) == forecast(run.path, _one_file(tmp_path, whole), capsys)
     files[0].unlink()
     with pytest.raises(RunError, match=r"the files that it learned from, got .*which has changed since"):
         resume(run.path, longer, console=quiet())
+
+
+def forecast(run: Path, data: Path, capsys) -> str:
+    cli.main(["forecast", str(run), str(data)])
+    return capsys.readouterr().out
+
+
+def _one_file(folder: Path, table: pl.DataFrame) -> Path:
+    path = folder / "one.csv"
+    table.write_csv(path)
+    return path

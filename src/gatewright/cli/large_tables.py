@@ -51,7 +51,8 @@ def takes(
     if ray is not None and not is_parquet(data):
         raise UsageError("--ray", "a .parquet file to score", str(data))
     if option is None:
-        return is_parquet(data) and importlib.util.find_spec("pyarrow") is not None and _says_how_to_read(run)
+        file = is_parquet(data) and not data.is_dir()  # a directory is one table in several files
+        return file and importlib.util.find_spec("pyarrow") is not None and _says_how_to_read(run)
     return True
 
 
