@@ -3,7 +3,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 NATIVE := $(wildcard native/[!t]*/*.h native/[!t]*/*.cpp)
 NATIVE_TESTS := $(wildcard native/tests/*.h native/tests/*.cpp)
-IN_C := $(wildcard examples/embed/*.c tests/exchange/*.c)
+IN_C := $(wildcard examples/embed/*.c examples/microcontroller/*.[ch] tests/exchange/*.c \
+  src/gatewright/exchange/wasm/static/*.[ch])
 
 .PHONY: run test test-fast interop check format bench soak chaos attacks sanitize neon page check-page docs clean
 

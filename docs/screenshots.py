@@ -1,6 +1,6 @@
-"""Make the pictures of the inspector in docs/images, light and dark, from real models in a real browser.
+"""Make the pictures in docs/images, light and dark, from real models in a real browser.
 
-Wants Playwright's Python package and Chromium, and the run that `make run` makes:
+Wants Playwright's Python package and Chromium, clang and lld, and the run that `make run` makes:
 
     .venv/bin/python docs/screenshots.py
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 IMAGES = Path(__file__).parent / "images"
 WEATHER = Path("runs/seattle_weather")
-SIZE = {"width": 1360, "height": 860}
+SIZE, SMALL = {"width": 1360, "height": 860}, {"width": 1100, "height": 700}
 ARGUMENTS = ("--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking")
 
 
@@ -67,6 +68,17 @@ def weather(page: Page, url: str) -> Iterator[str]:
     yield "whatif"
 
 
+def webassembly(page: Page, folder: Path) -> None:
+    """Show the page of a forecaster that runs as WebAssembly, after two hundred rows."""
+    page.goto((folder / "index.html").as_uri())
+    page.set_input_files("#file", WEATHER.with_suffix(".csv"))
+    page.get_by_role("button", name="Pause").click()
+    page.get_by_role("button", name="Restart").click()
+    for _ in range(200):
+        page.get_by_role("button", name="Next row").click()
+    page.mouse.move(0, 0)
+
+
 #: Nothing is on its way any more: a few frames later all canvases are painted, too.
 CALM = """async () => {
   for (let calm = 0; calm < 8;) {
@@ -97,6 +109,14 @@ def main() -> None:
                     for name in show(page, url):
                         page.screenshot(path=IMAGES / f"{name}-{theme}.png")
                     page.close()
+            with tempfile.TemporaryDirectory() as name:
+                folder = Path(name)
+                export = ["export", str(WEATHER), "--to", "wasm", "--out", name]
+                subprocess.run([sys.executable, "-m", "gatewright", *export], check=True)
+                page = browser.new_page(viewport=SMALL, color_scheme=theme)  # type: ignore[arg-type]
+                webassembly(page, folder)
+                page.screenshot(path=IMAGES / f"webassembly-{theme}.png", full_page=True)
+                page.close()
         browser.close()
 
 

@@ -1,5 +1,5 @@
-/* Reads rows of a forecaster, a classifier or a tagger, as numbers with spaces between them, and prints what the model
- * gives of each: a line of numbers a row.  A missing value is "nan". */
+/* Reads rows of a forecaster, a classifier or a tagger, as numbers with spaces between them, and prints what the
+ * model gives of each: a line of numbers a row.  A missing value is "nan". */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -12,8 +12,7 @@ typedef model_number output;
 typedef float output;
 #endif
 
-int main(void)
-{
+int main(void) {
     static model_state state;
     static model_number row[MODEL_INPUT];
     static output y[MODEL_OUTPUT];
@@ -23,7 +22,8 @@ int main(void)
     for (;;) {
         for (int k = 0; k < MODEL_INPUT; ++k) {
             if (scanf("%63s", word) != 1) {
-                fprintf(stderr, "%u rows, %u ticks a step\n", (unsigned)steps, (unsigned)(steps ? spent / steps : 0));
+                fprintf(stderr, "%u rows, %u ticks a step\n", (unsigned)steps,
+                        (unsigned)(steps ? spent / steps : 0));
                 return k > 0;
             }
             row[k] = (model_number)strtod(word, NULL);

@@ -18,8 +18,7 @@ extern void __libc_init_array(void);
 void reset_handler(void);
 void fault_handler(void);
 
-void reset_handler(void)
-{
+void reset_handler(void) {
     CPACR |= 0xFu << 20; /* the floating point unit is off after a reset */
     __asm volatile("dsb\n isb");
     uint32_t* from = &data_in_flash;
@@ -33,10 +32,7 @@ void reset_handler(void)
     exit(main());
 }
 
-void fault_handler(void)
-{
-    abort();
-}
+void fault_handler(void) { abort(); }
 
 /* The C library calls them. */
 void _init(void);
@@ -44,10 +40,7 @@ void _init(void) {}
 void _fini(void);
 void _fini(void) {}
 
-uint32_t ticks(void)
-{
-    return TICKS - 1 - SYSTICK_VALUE;
-}
+uint32_t ticks(void) { return TICKS - 1 - SYSTICK_VALUE; }
 
 __attribute__((section(".vectors"), used)) static const struct {
     uint32_t* stack;

@@ -1,6 +1,6 @@
-/* Advances two sessions of a model: reads records of a session and its input, all as double, from standard input, and
- * writes of each the status and what the step gave, as double.  A session below 0 is reset first.  On a board with a
- * clock (TICKS) it also says how long a step takes. */
+/* Advances two sessions of a model: reads records of a session and its input, all as double, from standard input,
+ * and writes of each the status and what the step gave, as double.  A session below 0 is reset first.  On a board
+ * with a clock (TICKS) it also says how long a step takes. */
 #include <stdio.h>
 
 #include "model.h"
@@ -15,8 +15,7 @@ typedef float output;
 #define SYMBOLS
 #endif
 
-int main(void)
-{
+int main(void) {
     static model_state states[2];
     double record[1 + MODEL_INPUT], given[1 + MODEL_OUTPUT];
     output y[MODEL_OUTPUT] = {0};

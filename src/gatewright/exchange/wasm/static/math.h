@@ -1,4 +1,5 @@
-/* The part of math.h that models use, for WebAssembly: instructions of its own, or functions that the caller gives. */
+/* The part of math.h that models use, for WebAssembly: instructions of its own, or functions that the caller
+ * gives. */
 #ifndef MATH_H
 #define MATH_H
 
@@ -10,10 +11,7 @@
 #define copysign(x, y) __builtin_copysign(x, y)
 #define copysignf(x, y) __builtin_copysignf(x, y)
 
-static inline double fmax(double x, double y)
-{
-    return x > y ? x : y;
-}
+static inline double fmax(double x, double y) { return x > y ? x : y; }
 
 double exp(double x);
 double expm1(double x);

@@ -6,12 +6,6 @@ extern unsigned char __heap_base;
 unsigned char* free_memory(void);
 uint32_t state_size(void);
 
-unsigned char* free_memory(void)
-{
-    return &__heap_base;
-}
+unsigned char* free_memory(void) { return &__heap_base; }
 
-uint32_t state_size(void)
-{
-    return sizeof(model_state);
-}
+uint32_t state_size(void) { return sizeof(model_state); }
