@@ -9,7 +9,7 @@ const HISTORY = 72;
 
 async function start() {
   const model = await load(bytesOf(WASM));
-  const size = Math.round((WASM.length * 3) / 4 / 1024);
+  const size = Math.round((WASM.length * 3) / 4 / 1000);
   const sizes = [...new Set(about.units)].join(", ");
   const layers = about.units.length > 1 ? `${about.units.length} layers` : "one layer";
   element("about").textContent =
