@@ -19,6 +19,7 @@ Times = NDArray[np.datetime64]
 _UNITS = {"d": 86_400_000_000, "h": 3_600_000_000, "m": 60_000_000, "s": 1_000_000, "ms": 1_000, "us": 1}
 _MONTHS = {"mo", "me"}
 _DAY = _UNITS["d"]
+_MONDAY = 4 * _DAY  # the first one after 1970 began
 
 
 @functools.lru_cache(maxsize=64)
@@ -215,13 +216,17 @@ def calendar(times: Times, parts: tuple[str, ...]) -> NDArray[np.float64]:
     >>> calendar(np.array(["2020-01-01T06:00"], "datetime64[us]"), ("hour_of_day",)).round(6).tolist()
     [[1.0, 0.0]]
     """
-    day = times.astype("datetime64[D]")
-    year = times.astype("datetime64[Y]")
-    microseconds = np.timedelta64(1, "us")
-    phases = {
-        "hour_of_day": (times - day) / microseconds / _DAY,
-        "day_of_week": (times - np.datetime64("1970-01-05")) / microseconds / (7 * _DAY),
-        "day_of_year": (times - year) / ((year + 1).astype("datetime64[us]") - year),
-    }
-    columns = [wave(2 * np.pi * phases[part]) for part in parts for wave in (np.sin, np.cos)]
-    return np.stack(columns, axis=1) if columns else np.empty((len(times), 0))
+    columns = np.empty((len(times), 2 * len(parts)))
+    for number, part in enumerate(parts):
+        angles = 2 * np.pi * _phases(times, part)
+        columns[:, 2 * number], columns[:, 2 * number + 1] = np.sin(angles), np.cos(angles)
+    return columns
+
+
+def _phases(times: Times, part: str) -> NDArray[np.float64]:
+    """Return the phase of a part at each time; whole weeks count on, from a Monday."""
+    if part == "day_of_year":
+        year = times.astype("datetime64[Y]")
+        return np.asarray((times - year) / ((year + 1).astype("datetime64[us]") - year))
+    moments = times.astype("datetime64[us]").astype(np.int64)
+    return moments % _DAY / _DAY if part == "hour_of_day" else (moments - _MONDAY) / (7 * _DAY)

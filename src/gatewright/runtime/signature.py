@@ -210,18 +210,20 @@ class Signature(NamedTuple):
         """
         if not self.reads_time:
             raise GatewrightError(name, "none: this model reads no calendar", repr(time)[:80])
-        many = f"{shape[0]} times" if shape else "a time"
-        expected = f"{many} such as '2024-05-01T13:00', for {', '.join(self.calendar + self.holidays)}"
         values, sizes = _listed(time)
         try:
             times = _on_clock(values, self.time_zone)
         except ClockError as error:
             got = repr(values[error.place])[:80]
-            raise GatewrightError(name, error.expected or expected, got) from None
+            raise GatewrightError(name, error.expected or self._times_text(shape), got) from None
         times = times.reshape(sizes)
         if times.shape not in (shape, ()):
-            raise GatewrightError(name, expected, f"shape {times.shape}")
+            raise GatewrightError(name, self._times_text(shape), f"shape {times.shape}")
         return times
+
+    def _times_text(self, shape: tuple[int, ...]) -> str:
+        many = f"{shape[0]} times" if shape else "a time"
+        return f"{many} such as '2024-05-01T13:00', for {', '.join(self.calendar + self.holidays)}"
 
     def with_calendar(self, rows: Array, time: Any, shape: tuple[int, ...], name: str) -> Array:
         """Insert sine and cosine of the calendar into rows, at `phases_at`.
@@ -245,9 +247,12 @@ class Signature(NamedTuple):
         axes = (T, 1) if times.size == T else (1, B)
         if times.size != 1 or times.shape == shape:
             phases = phases.reshape(*axes, phases.shape[-1])
-        phases = np.broadcast_to(phases, (T, B, phases.shape[-1]))
-        before, known = rows[..., : self.phases_at], rows[..., self.phases_at :]
-        return np.concatenate([before, phases[..., :width], known, phases[..., width:]], axis=-1)
+        laid = np.empty((T, B, rows.shape[-1] + phases.shape[-1]))
+        first, last = self.phases_at, self.phases_at + width
+        end = last + rows.shape[-1] - first  # of the inputs known in advance; holidays come last
+        laid[..., :first], laid[..., last:end] = rows[..., :first], rows[..., first:]
+        laid[..., first:last], laid[..., end:] = phases[..., :width], phases[..., width:]
+        return laid
 
     def _shape_text(self, leading: tuple[int | None, ...]) -> str:
         sizes = ["T" if size is None else str(size) for size in (*leading, *self.shape)]
