@@ -79,6 +79,31 @@ def test_outputs_and_states_are_those_of_the_model(name: str) -> None:
     assert check.largest_difference(file, graphs.built(file)) < (1e-5 if file.spec.encoder.transform else 3e-6)
 
 
+@pytest.mark.parametrize("weights", ["bf16-float32", "int8-float32"])
+@pytest.mark.parametrize("stack", [{}, {"num_layers": 2, "proj_size": 5}])
+def test_weights_in_fewer_bits_are_those_of_a_stream(stack: dict[str, Any], weights: Any) -> None:
+    file = text_model(**stack).file()
+    kept = graphs.built(file, weights)
+    assert check.largest_difference(file, kept, weights) < 3e-6
+    assert check.largest_difference(file, kept) > 1e-4
+    assert kept.ByteSize() < 0.75 * graphs.built(file).ByteSize()
+
+
+@pytest.mark.parametrize(
+    ("maker", "weights", "reason"),
+    [
+        (text_model, "int8", "ONNX Runtime has no products as those of 'int8'"),
+        (text_model, "float16", "expected float32 or bf16-float32 or int8-float32, got 'float16'"),
+        (lambda: text_model(peephole=True), "bf16-float32", "another cell"),
+        (lambda: class_model(bidirectional=True), "int8-float32", "in both directions"),
+    ],
+)
+def test_weights_that_no_graph_has_are_refused(maker: Any, weights: Any, reason: str, tmp_path: Path) -> None:
+    with pytest.raises(GatewrightError, match=f"^weights: .*{reason}"):
+        export(maker(), tmp_path / "model.onnx", weights=weights)
+    assert not list(tmp_path.iterdir())
+
+
 def file_of(spec: ModelSpec) -> ModelFile:
     """A model with random weights, and a scaler of one."""
     random, encoder = np.random.default_rng(0), spec.encoder

@@ -53,7 +53,9 @@ def generate(
 
 
 @app.command
-def export(run: Path, /, *, to: str, out: Path | None = None, force: bool = False) -> None:
+def export(
+    run: Path, /, *, to: str, out: Path | None = None, weights: str = "float32", force: bool = False
+) -> None:
     """Export a model to another program or language.
 
     Example: gatewright export runs/load --to c --out firmware/model
@@ -69,18 +71,23 @@ def export(run: Path, /, *, to: str, out: Path | None = None, force: bool = Fals
         run: Directory of a run, or a model file.
         to: Format: "c", "c99", "c99-int8", "onnx", "rtneural" or "wasm".
         out: Directory to write into (default: the format's name, in the run or next to the file).
+        weights: How --to onnx keeps the weights of the gates: "float32", "bf16-float32" in a half of the space, or
+            "int8-float32" in a quarter (default: float32).
         force: Replace existing files.
     """
     from gatewright.exchange.formats import FORMATS
 
     if to not in FORMATS:
         raise UsageError("--to", " or ".join(FORMATS), repr(to))
+    if weights != "float32" and to != "onnx":
+        raise UsageError("--weights", f"float32 with --to {to}", repr(weights))
     from gatewright.files import model_file
     from gatewright.files.model_path import require_model_file
 
     path = require_model_file(run)
     folder = path.parent / to if out is None else out
-    written = FORMATS[to].writer()(model_file.read(path), folder, overwrite=force)
+    options = {"weights": weights} if to == "onnx" else {}
+    written = FORMATS[to].writer()(model_file.read(path), folder, overwrite=force, **options)
     say(f"wrote {' and '.join(map(str, written))}")
     if note := getattr(written, "note", ""):
         say(note)

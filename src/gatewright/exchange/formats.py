@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from gatewright.files.model_file import ModelFile
 
@@ -13,7 +13,9 @@ from gatewright.files.model_file import ModelFile
 class Writer(Protocol):
     """A function that writes a model in one format."""
 
-    def __call__(self, file: ModelFile, folder: Path, *, overwrite: bool = False) -> Sequence[Path]:
+    def __call__(
+        self, file: ModelFile, folder: Path, *, overwrite: bool = False, **options: Any
+    ) -> Sequence[Path]:
         """Write the files into a directory, made if need be, and return their paths, with a note in `Files`."""
 
 

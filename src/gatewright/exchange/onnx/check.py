@@ -12,6 +12,7 @@ from gatewright.data.target_units import in_table_units, transformed
 from gatewright.exchange.onnx.model import states_of
 from gatewright.files.model_file import ModelFile
 from gatewright.runtime.classes import ClassSteps
+from gatewright.runtime.packed_model import WeightFormat
 from gatewright.runtime.signature import Signature
 from gatewright.runtime.state import State
 from gatewright.runtime.stream import Stream
@@ -40,7 +41,7 @@ class Call(NamedTuple):
         return self.inputs["lengths"]
 
 
-def largest_difference(file: ModelFile, model: Any) -> float:
+def largest_difference(file: ModelFile, model: Any, weights: WeightFormat = "float32") -> float:
     """Return the largest difference between ONNX Runtime and the model, by the size of the output of each target.
 
     Outputs are compared, and all states after the calls; infinity where one is missing and the other is not.
@@ -48,6 +49,7 @@ def largest_difference(file: ModelFile, model: Any) -> float:
     Args:
         file: the model.
         model: its graph.
+        weights: the format of its weights, as of a stream.
     """
     import onnxruntime  # type: ignore[import-untyped]
 
@@ -59,7 +61,7 @@ def largest_difference(file: ModelFile, model: Any) -> float:
     worst = 0.0
     for sizes in _SIZES:
         rows = sizes[0][1]
-        judge = _Whole(file) if file.spec.lstm.bidirectional else _Streamed(file, rows)
+        judge = _Whole(file) if file.spec.lstm.bidirectional else _Streamed(file, rows, weights)
         given = {name: _start(session, name, start, rows) for name, (_, start) in states_of(model).items()}
         for number, (T, B) in enumerate(sizes):
             call = random_call(file, random, T, B, whole=file.spec.lstm.bidirectional, first=number == 0)
@@ -162,10 +164,11 @@ class _Streamed:
     Args:
         file: the model.
         rows: number of sessions.
+        weights: the format of the weights.
     """
 
-    def __init__(self, file: ModelFile, rows: int) -> None:
-        self._spec, self._stream = file.spec, Stream.of(file, sessions=rows)
+    def __init__(self, file: ModelFile, rows: int, weights: WeightFormat) -> None:
+        self._spec, self._stream = file.spec, Stream.of(file, sessions=rows, weights=weights)
 
     def results(self, call: Call) -> dict[str, Array]:
         """Return outputs and states after a call, by their names in the graph."""

@@ -57,6 +57,15 @@ class Graph:
             self._constants[key] = numpy_helper.from_array(np.ascontiguousarray(array).reshape(array.shape), name)
         return str(self._constants[key].name)
 
+    def bits(self, array: NDArray[np.uint16]) -> str:
+        """Add a constant of bfloat16, by its bits."""
+        if self._above is not None:
+            return self._above.bits(array)
+        name = f"constant_{len(self._constants)}"
+        made = helper.make_tensor(name, onnx.TensorProto.BFLOAT16, array.shape, array.tobytes(), raw=True)
+        self._constants["bfloat16", array.shape, array.tobytes()] = made
+        return str(made.name)
+
     def __call__(self, operator: str, *inputs: Value, outputs: int = 1, **attributes: Any) -> Any:
         """Add a node, and return the name of its output, or a list of the names of several."""
         names = [f"{self._name}_{operator.lower()}_{self._next()}" for _ in range(outputs)]

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from gatewright.exchange.onnx import labels, series
+from gatewright.exchange.onnx import kept_weights, labels, series
 from gatewright.exchange.onnx.graph import Graph, whole
 from gatewright.exchange.onnx.stack import States, Steps, layers
 from gatewright.files.model_file import ModelFile
@@ -18,13 +18,18 @@ from gatewright.spec import ModelSpec
 _ZEROS = ("h0", "c0")
 
 
-def built(file: ModelFile) -> Any:
+def built(file: ModelFile, weights: str = "float32") -> Any:
     """Return a model as an ``onnx.ModelProto``.
+
+    Args:
+        file: the model.
+        weights: the format that keeps those of the gates, out of `kept_weights.FORMATS`.
 
     Raises:
         GatewrightError: if ONNX's operators cannot compute what it does.
     """
     spec, g = file.spec, Graph("gatewright")
+    kept_weights.require(weights, spec)
     if spec.forecaster is not None:
         series.refuse(spec.forecaster[1], spec.forecaster[0])
 
@@ -43,7 +48,7 @@ def built(file: ModelFile) -> Any:
     else:
         steps(symbols := g.input("x", np.int64, "steps", "rows"))
         x = g("Gather", file.tensors["encoder.weight"], symbols, axis=0)
-    y, end = layers(g, spec.lstm, file.tensors, x, _start(g, spec, x), rows[0])
+    y, end = layers(g, spec.lstm, file.tensors, x, _start(g, spec, x), rows[0], weights)
     if not spec.lstm.bidirectional:
         _give_states(g, spec, end)
     if spec.classifier is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -9,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gatewright.exchange.onnx import scan
-from gatewright.exchange.onnx.graph import Graph, whole
+from gatewright.exchange.onnx.graph import Graph, Value, whole
+from gatewright.exchange.onnx.kept_weights import kept
 from gatewright.spec.cell import CellSpec, LayerWeights
 from gatewright.spec.model import StackSpec
 
@@ -68,7 +70,13 @@ def is_node(cell: CellSpec) -> bool:
 
 
 def layers(
-    g: Graph, stack: StackSpec, tensors: Mapping[str, Array], x: str, start: States, steps: Steps
+    g: Graph,
+    stack: StackSpec,
+    tensors: Mapping[str, Array],
+    x: str,
+    start: States,
+    steps: Steps,
+    kept_as: str = "float32",
 ) -> tuple[str, States]:
     """Add the layers of a model, and return their output (steps, rows, P) and their last states.
 
@@ -79,6 +87,7 @@ def layers(
         x: what the first layer reads, (steps, rows, D).
         start: states before the first step.
         steps: which rows have.
+        kept_as: the format of the weights of gates, out of `kept_weights.FORMATS`.
     """
     end = States([], [])
     cell = stack.cell
@@ -90,7 +99,7 @@ def layers(
             weights = LayerWeights.of(cell.code(), [tensors[name] for name in names])
             place = layer * len(directions) + k
             before = start.hidden[place], start.cell[place]
-            one_layer = _node if is_node(cell) else scan.layer
+            one_layer = functools.partial(_node, kept_as=kept_as) if is_node(cell) else scan.layer
             y, h, c = one_layer(g, cell, weights, x, before, steps, reverse=k == 1)
             ys.append(y)
             end.hidden.append(h)
@@ -109,6 +118,7 @@ def _node(
     steps: Steps,
     *,
     reverse: bool,
+    kept_as: str = "float32",
 ) -> tuple[str, str, str]:
     """Add an LSTM node: one layer in one direction; as `gatewright.nn.onnx_lstm.decomposed` has it.
 
@@ -117,19 +127,18 @@ def _node(
     """
     h, c = before
     start = h
-    W, R = weights.W_ih, weights.W_hh
+    W, R = (kept(g, _ordered(each, cell), kept_as) for each in (weights.W_ih, weights.W_hh))
     if weights.W_hr is not None:
         first = np.int64(0) if not reverse else g("Unsqueeze", g("Sub", steps.lengths, np.int64(1)), whole(1))
         is_first = g("Equal", g("Unsqueeze", step_numbers(g, x), whole(1, 2)), first)
         x = g("Concat", x, g("Where", is_first, h, np.float32(0)), axis=-1)
-        W, R = np.concatenate([W, R], axis=1), R.astype(np.float64) @ weights.W_hr
+        W, R = _folded(g, W, R, weights.W_hr)
         start = g("Mul", c, np.float32(0))
     H = weights.hidden_size
     y, h_n, c_n = g(
         "LSTM",
         x,
-        _ordered(W, cell)[None],
-        _ordered(R, cell)[None],
+        *(g("Unsqueeze", each, whole(0)) if isinstance(each, str) else np.asarray(each)[None] for each in (W, R)),
         _biases(weights, cell)[None],
         g("Cast", steps.lengths, to=6),  # int32
         g("Unsqueeze", start, whole(0)),
@@ -145,6 +154,15 @@ def _node(
         y, h_n = (g("MatMul", each, weights.W_hr.T) for each in (y, h_n))
     # Of rows without steps, runtimes give zeros.
     return y, g("Where", steps.present, h_n, h), g("Where", steps.present, c_n, c)
+
+
+def _folded(g: Graph, W: Value, R: Value, W_hr: Array) -> tuple[Value, Value]:
+    """Return the weights of a node that reads the initial hidden state next to x, and projects what it gives."""
+    if isinstance(W, str) or isinstance(R, str):
+        return str(g("Concat", W, R, axis=1)), str(g("MatMul", R, W_hr))
+    assert W is not None
+    assert R is not None
+    return np.concatenate([W, R], axis=1), (R.astype(np.float64) @ W_hr).astype(np.float32)
 
 
 def _ordered(W: Array, cell: CellSpec) -> Array:

@@ -12,6 +12,7 @@ from gatewright.exchange.written import Files, require_writable, written
 from gatewright.files import model_file
 from gatewright.files.model_file import ModelFile
 from gatewright.files.model_path import require_model_file
+from gatewright.runtime.packed_model import WeightFormat
 
 #: Largest difference from the model that a file may have, by the size of the output.
 TOLERANCE = 1e-5
@@ -35,7 +36,9 @@ class Exported(NamedTuple):
     difference: float
 
 
-def export(model: Any, path: str | os.PathLike[str], *, overwrite: bool = False) -> Exported:
+def export(
+    model: Any, path: str | os.PathLike[str], *, weights: WeightFormat = "float32", overwrite: bool = False
+) -> Exported:
     """Write a whole model as an ONNX file: cells of a table or symbols in, forecasts, scores or probabilities out.
 
     The graph has dynamic axes for steps and rows, and its states as inputs and outputs (`docs/onnx.md`).  ONNX
@@ -44,6 +47,8 @@ def export(model: Any, path: str | os.PathLike[str], *, overwrite: bool = False)
     Args:
         model: a `gatewright.Model`, an estimator that is fitted, the directory of a run, or a model file.
         path: the file.
+        weights: how those of the gates are kept: "float32"; or "bf16-float32" in a half of the space, or
+            "int8-float32" in a quarter, rounded as `Stream.load` does it, for products of float32.
         overwrite: whether it may replace another.
 
     Raises:
@@ -63,27 +68,28 @@ def export(model: Any, path: str | os.PathLike[str], *, overwrite: bool = False)
     file = file_of(model)
     if path.exists() and not overwrite:
         raise GatewrightError("path", "a file that is not there yet, or overwrite=True", str(path))
-    content, difference = _checked(file)
+    content, difference = _checked(file, weights)
     written(path.parent, {path.name: content}, overwrite=overwrite)
     return Exported(path, difference)
 
 
-def to_onnx(file: ModelFile, folder: Path, *, overwrite: bool = False) -> Files:
+def to_onnx(file: ModelFile, folder: Path, *, overwrite: bool = False, weights: WeightFormat = "float32") -> Files:
     """Write a model as ``model.onnx``, as `export` does.
 
     Args:
         file: the model.
         folder: where; made if need be.
         overwrite: whether a file of this name may be replaced.
+        weights: as for `export`.
 
     Raises:
         GatewrightError: as `export`.
     """
     require_writable(folder, (FILE,), overwrite=overwrite)
-    content, difference = _checked(file)
+    content, difference = _checked(file, weights)
     paths = written(folder, {FILE: content}, overwrite=overwrite)
     note = f"ONNX Runtime differs from the model by at most {difference:.1e} of the size of an output"
-    return Files(paths, f"{note}; weights are float32")
+    return Files(paths, f"{note}; weights are {weights}")
 
 
 def file_of(model: Any) -> ModelFile:
@@ -106,7 +112,7 @@ def file_of(model: Any) -> ModelFile:
     raise GatewrightError("model", expected, f"a value of type {type(model).__name__}")
 
 
-def _checked(file: ModelFile) -> tuple[bytes, float]:
+def _checked(file: ModelFile, weights: WeightFormat = "float32") -> tuple[bytes, float]:
     """Return a model as the bytes of an ONNX file, and how far ONNX Runtime is from it."""
     if sum(each.nbytes for each in file.tensors.values()) > _MOST_BYTES:
         sentence = "ONNX keeps at most 2 GiB in one file"
@@ -122,8 +128,8 @@ def _checked(file: ModelFile) -> tuple[bytes, float]:
     from gatewright.exchange.onnx.check import largest_difference
     from gatewright.exchange.onnx.model import built
 
-    model = built(file)
-    difference = largest_difference(file, model)
+    model = built(file, weights)
+    difference = largest_difference(file, model, weights)
     if not difference <= TOLERANCE:
         sentence = f"ONNX Runtime differs from the model by {difference:.1e} of the size of an output"
         sentence += f", more than {TOLERANCE:.0e}; nothing is written"
