@@ -160,7 +160,7 @@ def test_a_file_is_there_only_where_it_gives_what_the_model_does(
     path = tmp_path / "new" / "model.onnx"
     with monkeypatch.context() as patched:
         other = graphs.built(text_model(cell_clip=0.1).file())
-        patched.setattr(graphs, "built", lambda _: other)
+        patched.setattr(graphs, "built", lambda *_: other)
         with pytest.raises(
             GatewrightError, match=r"^model: ONNX Runtime differs from the model by .*nothing is written"
         ):
