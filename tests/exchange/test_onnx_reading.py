@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import io
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +16,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gatewright import LSTM, CellSpec
 from gatewright.errors import GatewrightError
 from gatewright.nn.reverse import ReverseLSTM
 
@@ -20,7 +25,7 @@ pytest.importorskip("onnx")
 import onnx
 from onnx import helper, numpy_helper
 
-from gatewright.exchange.onnx import layers
+from gatewright.exchange.onnx import layers, reading_graph
 from gatewright.exchange.onnx.reading import lstm_nodes
 from tests.support.onnx_models import (
     by_layer,
@@ -169,17 +174,20 @@ def test_an_int8_node_has_the_weights_of_its_numbers(tmp_path: Path) -> None:
 
 
 def test_weights_of_constants_and_quantised_weights() -> None:
-    """Weights as exporters leave them: transposed and joined, or as whole numbers with a scale."""
+    """Weights as exporters leave them: transposed, gathered and joined, or as whole numbers with a scale."""
     scale, numbers = np.float32(0.02), np.random.default_rng(3).integers(-100, 100, (1, 4 * H, H)).astype(np.int8)
     W = WEIGHTS["W"]
     tensors = {"upper": W[:, : 2 * H], "R8": numbers, "scale": np.array(scale)}
+    tensors |= {"order": np.array([2, 0, 1]), "half": np.float32([[[0.5], *[[1.0]] * (4 * H - 1)]])}
     graph = helper.make_graph(
         [
             helper.make_node("Constant", [], ["lower"], value=numpy_helper.from_array(W[0, 2 * H :].T.copy())),
             helper.make_node("Transpose", ["lower"], ["turned"], perm=[1, 0]),
             helper.make_node("Constant", [], ["axes"], value_ints=[0]),
             helper.make_node("Unsqueeze", ["turned", "axes"], ["wide"]),
-            helper.make_node("Concat", ["upper", "wide"], ["W"], axis=1),
+            helper.make_node("Concat", ["upper", "wide"], ["turned back"], axis=1),
+            helper.make_node("Gather", ["turned back", "order"], ["twice"], axis=2),
+            helper.make_node("Mul", ["twice", "half"], ["W"]),
             helper.make_node("DequantizeLinear", ["R8", "scale"], ["R"]),
             helper.make_node("LSTM", ["X", "W", "R"], ["Y"], hidden_size=H),
         ],
@@ -316,6 +324,55 @@ def test_weights_at_run_time_and_foreign_input_are_refused_by_name(tmp_path: Pat
         layers(tmp_path)
     with pytest.raises(GatewrightError, match="model: expected the path of an ONNX file"):
         layers([1])
+
+
+def test_constants_that_double_are_worked_out_once_and_up_to_a_limit() -> None:
+    one = numpy_helper.from_array(np.ones((1, 4 * H, 1), np.float32), "w0")
+    doubled = [helper.make_node("Concat", [f"w{k}", f"w{k}"], [f"w{k + 1}"], axis=2) for k in range(49)]
+    lstm = helper.make_node("LSTM", ["X", "w49", "R"], ["Y"], name="lstm", hidden_size=H)
+    tensors = [one, numpy_helper.from_array(WEIGHTS["R"], "R")]
+    small = helper.make_node("LSTM", ["X", "w5", "R"], ["Y"], name="lstm", hidden_size=H)
+    for node, nodes in ((small, doubled[:5]), (lstm, doubled)):
+        graph = helper.make_graph([*nodes, node], "g", [values("X")], [values("Y")], tensors)
+        if node is small:
+            assert layers(model_of(graph))["lstm"].input_size == 32
+            continue
+        with monkeypatched_limit(2**12), pytest.raises(GatewrightError, match="expected at most 4,096 numbers"):
+            layers(model_of(graph))
+
+
+@contextmanager
+def monkeypatched_limit(numbers: int) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reading_graph, "_MOST_NUMBERS", numbers)
+        yield
+
+
+@pytest.mark.parametrize(
+    "features",
+    [
+        {},
+        {"peephole": True},
+        {"coupled": True, "peephole": True},
+        {"gate_activation": "hard_sigmoid", "candidate_activation": "identity"},
+        {"forget_gate": False},
+        {"output_gate": False, "output_activation": "identity"},
+    ],
+    ids=str,
+)
+def test_layers_come_back_from_our_own_export(features: dict[str, Any]) -> None:
+    torch.manual_seed(0)
+    layer = LSTM(D, H, bidirectional=True, cell=CellSpec(**features)).eval()
+    file = io.BytesIO()
+    x = torch.randn(5, 2, D)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # those of torch's exporter
+        torch.onnx.export(layer, (x,), file, dynamo=False)
+    nodes = lstm_nodes(onnx.load_model_from_string(file.getvalue()))
+    with torch.no_grad():
+        halves = [node.layer(x)[0] for node in nodes]
+        expected = layer(x)[0]
+    torch.testing.assert_close(torch.cat(halves, -1), expected, rtol=0, atol=1e-6)
 
 
 def test_functions_that_call_themselves_are_refused() -> None:

@@ -59,8 +59,9 @@ def verify(a: Any, b: Any, data: Any, *, run: Any = None, tolerance: float = TOL
     of every step is compared.  With arrays, both are called with them, and all arrays that they give are compared.
 
     Args:
-        a: a run directory, a model file, an ONNX file that `gatewright export --to onnx` wrote, or a
-            `gatewright.Model`; with arrays an ONNX file, a torch module, a Keras model, or any function.
+        a: a run directory, a model file, an ONNX file that `gatewright export --to onnx` wrote, a
+            `gatewright.Model` or a fitted estimator; with arrays an ONNX file, a torch module, a Keras model, or
+            any function.
         b: likewise; it is ``b`` that is held against the scale of ``a``.
         data: the path of a file like that of the training; or an array, or a tuple of arrays.
         run: the run directory whose options say how the file is read, where neither ``a`` nor ``b`` is one.

@@ -50,7 +50,7 @@ def engine_of(model: Any, file: model_file.ModelFile, name: str) -> Engine:
     """Return a model that goes step by step.
 
     Args:
-        model: a run, its directory, a model file, an ONNX file, or a `gatewright.Model`.
+        model: a run, its directory, a model file, an ONNX file, a `gatewright.Model` or a fitted estimator.
         file: the model whose input the data is.
         name: of the argument, for errors.
 
@@ -73,6 +73,7 @@ def _file(model: Any, name: str) -> model_file.ModelFile:
         return model_file.read(model.require_model())
     if isinstance(model, (str, os.PathLike)):
         return model_file.read(require_model_file(path_of(model, name), name))
+    model = getattr(model, "model_", model)  # of an estimator
     if hasattr(model, "file") and hasattr(model, "spec"):
         file: model_file.ModelFile = model.file()
         return file

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -19,11 +21,24 @@ from gatewright.files import regular_file
 
 Array = NDArray[Any]
 
-#: Operators whose results are worked out where all that they read is constant: none gives more than it reads.
-_FOLDED = {"Cast", "Concat", "DequantizeLinear", "Identity", "Neg", "Reshape", "Slice", "Split", "Squeeze"}
-_FOLDED |= {"Transpose", "Unsqueeze"}
+#: Operators that may give more numbers than they read; and all whose results are worked out where what they read
+#: is constant.
+_SPREADING = ("Add", "Div", "Gather", "Mul", "Sub")
+_FOLDED = {
+    "Cast",
+    "Concat",
+    "DequantizeLinear",
+    "Identity",
+    "Neg",
+    "Reshape",
+    "Shape",
+    "Slice",
+    "Split",
+    "Squeeze",
+}
+_FOLDED |= {"Transpose", "Unsqueeze", *_SPREADING}
 #: Numbers of a constant, nodes one after another that give it, and nodes of a model with its functions called.
-_MOST_NUMBERS, _MOST_STEPS, _MOST_NODES = 2**29, 50, 1_000_000
+_MOST_NUMBERS, _MOST_STEPS, _MOST_NODES = 2**28, 50, 200_000
 _ONNX_DOMAINS = ("", "ai.onnx")
 
 
@@ -101,6 +116,7 @@ class Scope:
     attributes: Mapping[str, AttributeProto] = field(default_factory=dict)
     calls: tuple[tuple[str, str, str], ...] = ()
     of_function: bool = False
+    _known: dict[str, Array | None] = field(default_factory=dict)
 
     @classmethod
     def of(cls, model: Any) -> Scope:
@@ -122,7 +138,8 @@ class Scope:
         """The name of each node with the path to it; that of its first output where it has none of its own."""
         own = [node.name for node in self.nodes]
         first = [next(filter(None, node.output), "") for node in self.nodes]
-        return [self.path + (a if a and own.count(a) == 1 else b) for a, b in zip(own, first, strict=True)]
+        count = Counter(own)
+        return [self.path + (a if a and count[a] == 1 else b) for a, b in zip(own, first, strict=True)]
 
     @cached_property
     def _producers(self) -> dict[str, int]:
@@ -238,6 +255,12 @@ class Scope:
         Raises:
             GatewrightError: if its data is damaged, or too large.
         """
+        if name not in self._known:  # or a graph could have one worked out over and over
+            self._known[name] = self._found(name, steps)
+        return self._known[name]
+
+    def _found(self, name: str, steps: int) -> Array | None:
+        """Return a constant; see `constant`."""
         if name in self.tensors:
             return self._array(self.tensors[name], name)
         if name in self._producers:
@@ -264,7 +287,7 @@ class Scope:
             if array is None:
                 return None
             inputs[each] = array
-        if sum(inputs[each].size for each in node.input if each) > _MOST_NUMBERS:
+        if _numbers(node, attributes, [inputs[each] for each in node.input if each]) > _MOST_NUMBERS:
             raise GatewrightError(self.path + name, f"at most {_MOST_NUMBERS:,} numbers", "more")
         return _evaluated(node, attributes, inputs, self.source.versions.get(node.domain, 1), name)
 
@@ -297,6 +320,19 @@ class Scope:
         except Exception as error:  # onnx has no class of its own for damaged data
             raise GatewrightError(where, "data of its type and shape", shorten(str(error))) from None
         return array
+
+
+def _numbers(node: NodeProto, attributes: Mapping[str, Any], inputs: list[Array]) -> int:
+    """Return how many numbers a node may give, before it does."""
+    if node.op_type not in _SPREADING or len(inputs) != 2:
+        return sum(each.size for each in inputs)
+    if node.op_type == "Gather":
+        data, axis = inputs[0], attributes.get("axis", 0)
+        along = data.shape[axis] if -data.ndim <= axis < data.ndim else 1
+        return inputs[1].size * (data.size // max(1, along))
+    rank = max(each.ndim for each in inputs)
+    shapes = [(1,) * (rank - each.ndim) + each.shape for each in inputs]
+    return math.prod(map(max, *shapes))
 
 
 def _evaluated(
