@@ -13,6 +13,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
+from torch.nn.utils import prune
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from gatewright import LSTM, GatewrightError, LSTMCell, look
@@ -235,6 +236,30 @@ def test_layers_as_users_change_them(change):
     expected = called(getattr(module, "_orig_mod", module), x)
     torch.testing.assert_close(recording.predictions, expected, rtol=1e-5, atol=1e-6)
     assert ledger_error(recording[layer]) < 1e-6
+
+
+@pytest.mark.parametrize("kind", [nn.LSTM, LSTM])
+@pytest.mark.parametrize(
+    "change",
+    [
+        nn.utils.parametrizations.weight_norm,
+        nn.utils.parametrizations.spectral_norm,
+        nn.utils.spectral_norm,
+        lambda layer, name: prune.l1_unstructured(layer, name, amount=0.5),
+    ],
+)
+def test_weights_that_are_computed_are_those_of_the_call(kind, change):
+    lstm, x = kind(3, 4), torch.randn(5, 2, 3)
+    change(lstm, "weight_hh_l0")
+    module = Around(lstm, lambda layer, x: layer(x)[0]).eval()
+    recording = look(module, x)
+    with torch.no_grad():
+        expected = module(x)
+    torch.testing.assert_close(recording.predictions, expected, rtol=1e-5, atol=1e-6)
+    assert kind is nn.LSTM or torch.equal(recording.predictions, expected)
+    assert recording.what_if("lstm", ablate={0: [0]}).difference().largest > 1e-4
+    if kind is LSTM:
+        assert (look(lstm, x).what_if(ablate={0: [0]}).predictions[..., 0] == 0).all()
 
 
 class Functional(nn.Module):

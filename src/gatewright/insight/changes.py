@@ -142,7 +142,7 @@ def plan(lstm: LSTM, lengths: Any, clamp: Any = None, ablate: Any = None, edit_c
         GatewrightError: if there is no such layer, gate, unit or step, or a value is out of range.
     """
     sizes, T = layer_sizes.hidden_sizes(lstm), int(max(lengths))
-    largest = torch.finfo(lstm.get_parameter("weight_hh_l0").dtype).max
+    largest = torch.finfo(lstm.layer_weights(0).W_hh.dtype).max
     changes: dict[tuple[int, bool], Changes] = {}
 
     def add(place: tuple[int, bool], more: Changes) -> None:

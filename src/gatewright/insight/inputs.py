@@ -138,7 +138,7 @@ def _span(start: Any, steps: Any) -> slice:
 def _of_numbers(lstm: LSTM, data: Any, state: State | None, span: slice, title: str) -> InputBatch:
     """Return the inputs of bare layers from numbers (T, B, D), (T, D), or with `batch_first` (B, T, D)."""
     x, lengths = _time_first(lstm, data)
-    weight = lstm.get_parameter("weight_ih_l0")
+    weight = lstm.layer_weights(0).W_ih
     if x.dim() != 3 or x.shape[-1] != lstm.input_size:
         raise GatewrightError("data", f"numbers of shape (T, B, {lstm.input_size})", str(tuple(x.shape)))
     x = x[span].to(weight.device, weight.dtype)

@@ -65,8 +65,7 @@ def changed_call(
         form: the input as the caller gave it.
     """
     edits: list[Edit] = []
-    weight = lstm.get_parameter("weight_ih_l0")
-    x = x.to(weight.dtype)
+    x = x.to(lstm.layer_weights(0).W_ih.dtype)
     record = changed(plan, edits)(lstm, x, lengths, states_of(lstm, x, hx))
     states = _last_states(lstm, record, lengths)
     like_y, like_states = like
