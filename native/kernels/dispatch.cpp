@@ -4,13 +4,12 @@
 #include <cstdlib>
 #include <cstring>
 
-#if defined(__x86_64__)
-#include <cpuid.h>
-#elif defined(__aarch64__) && defined(__linux__)
+#if defined(__aarch64__) && defined(__linux__)
 #include <sys/auxv.h>
 #endif
 
 #include "support/amx.h"
+#include "support/processor.h"
 
 namespace gatewright {
 
@@ -33,14 +32,9 @@ const Target* const* targets() { return kTargets; }
 
 namespace {
 
-// Instructions for products of bytes: VEX-encoded VNNI on x86 (the system saves the registers of AVX2), sdot on
-// ARM.
+// Products of bytes on ARM, sdot.
 [[maybe_unused]] bool has_byte_products() {
-#if defined(__x86_64__)
-    constexpr unsigned kAvxVnni = 1u << 4;
-    unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
-    return __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) && (eax & kAvxVnni);
-#elif defined(__aarch64__) && defined(__linux__)
+#if defined(__aarch64__) && defined(__linux__)
     constexpr unsigned long kDotProducts = 1ul << 20;  // HWCAP_ASIMDDP
     return getauxval(AT_HWCAP) & kDotProducts;
 #elif defined(__aarch64__) && defined(__APPLE__)
@@ -55,15 +49,12 @@ namespace {
 // Here, and not with the target: its own source may use instructions that this machine lacks.
 bool supported([[maybe_unused]] const Target& target) {
 #if defined(__x86_64__)
-    if (&target == &amx_target) return supported(avx512bf16_target) && amx_permitted();
-    if (&target == &amxmodel_target) return supported(avx512_target);
-    if (&target == &avx512bf16_target) return supported(avx512vnni_target) && __builtin_cpu_supports("avx512bf16");
-    if (&target == &avx512vnni_target) return supported(avx512_target) && __builtin_cpu_supports("avx512vnni");
-    if (&target == &avx512_target)
-        return supported(avx2_target) && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
-               __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
-    if (&target == &avxvnni_target) return supported(avx2_target) && has_byte_products();
-    if (&target == &avx2_target) return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    if (&target == &amx_target) return amx_permitted();
+    if (&target == &avx512_target || &target == &amxmodel_target) return processor().avx512;
+    if (&target == &avx512bf16_target) return processor().avx512_bf16;
+    if (&target == &avx512vnni_target) return processor().avx512_vnni;
+    if (&target == &avxvnni_target) return processor().avxvnni;
+    if (&target == &avx2_target) return processor().avx2;
 #elif defined(__aarch64__)
     if (&target == &neondot_target) return has_byte_products();
 #endif
@@ -144,12 +135,10 @@ const Kernels<float, BFloat16>& kernels_for(const Target& target, int64_t H) {
 
 namespace {
 
-// Whether an instruction of 512 bits takes the time of two of 256, as on Zen 4.
+// Whether vectors of 512 bits gain nothing.
 bool halved_vectors() {
 #if defined(__x86_64__)
-    constexpr unsigned kPerformanceOptimization = 0x8000001A, kFP256 = 1u << 2, kFP512 = 1u << 3;
-    unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
-    return __get_cpuid(kPerformanceOptimization, &eax, &ebx, &ecx, &edx) && (eax & kFP256) && !(eax & kFP512);
+    return processor().halved_512;
 #else
     return false;
 #endif

@@ -32,12 +32,11 @@ using Room = std::optional<Writable>;  // memory of the caller's to write a resu
 inline std::string described(nb::handle value) {
     const auto text_of = [](nb::handle object) {
         const nb::object text = nb::steal(PyObject_Str(object.ptr()));
-        const char* const data = text.ptr() ? PyUnicode_AsUTF8(text.ptr()) : nullptr;
+        const char* const data = text.ptr() ? PyUnicode_AsUTF8AndSize(text.ptr(), nullptr) : nullptr;
         if (!data) PyErr_Clear();
         return std::string(data ? data : "?").substr(0, 60);
     };
-    std::string text = Py_TYPE(value.ptr())->tp_name;
-    text = text.substr(text.rfind('.') + 1);
+    std::string text = nb::borrow<nb::str>(value.type().attr("__name__")).c_str();
     if (nb::hasattr(value, "dtype")) return text + " of " + text_of(value.attr("dtype"));
     if (PyLong_Check(value.ptr()) || PyFloat_Check(value.ptr())) return text + " " + text_of(value);
     return text;

@@ -2,7 +2,9 @@
 #pragma once
 
 #include <Python.h>
-#include <unistd.h>
+
+#include <chrono>
+#include <thread>
 
 namespace gatewright {
 
@@ -18,7 +20,7 @@ class Unlocked {
         try {
             PyEval_RestoreThread(state_);
         } catch (...) {
-            for (;;) pause();
+            for (;;) std::this_thread::sleep_for(std::chrono::hours(1));
         }
     }
     Unlocked(const Unlocked&) = delete;

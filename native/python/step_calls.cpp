@@ -39,11 +39,11 @@ void steps_dealloc(PyObject* object) {
 }
 
 bool shape_of(PyObject* shape, DirectSteps& steps) {
-    if (!PyTuple_Check(shape) || PyTuple_GET_SIZE(shape) > 8) return false;
-    steps.out_dimensions = static_cast<int>(PyTuple_GET_SIZE(shape));
+    if (!PyTuple_Check(shape) || PyTuple_Size(shape) > 8) return false;
+    steps.out_dimensions = static_cast<int>(PyTuple_Size(shape));
     npy_intp size = 1;
     for (int k = 0; k < steps.out_dimensions; ++k) {
-        steps.out_shape[k] = PyLong_AsSsize_t(PyTuple_GET_ITEM(shape, k));
+        steps.out_shape[k] = PyLong_AsSsize_t(PyTuple_GetItem(shape, k));
         if (steps.out_shape[k] < 0) return false;
         size *= steps.out_shape[k];
     }
@@ -73,16 +73,24 @@ PyObject* make_steps(PyObject*, PyObject* const* given, Py_ssize_t count) {
     return nullptr;
 }
 
-// The DirectSteps of a stream, or null where it has none.
-const DirectSteps* steps_of(PyObject* stream) {
-    PyObject* const steps = PyObject_GetAttr(stream, steps_name);
-    if (!steps) {
-        PyErr_Clear();
-        return nullptr;
+// The DirectSteps of a stream, or null where it has none; kept for as long as this lives, since another thread may
+// give the stream another one meanwhile.
+class Held {
+  public:
+    explicit Held(PyObject* stream) : steps_(PyObject_GetAttr(stream, steps_name)) {
+        if (!steps_) PyErr_Clear();
     }
-    Py_DECREF(steps);  // the stream keeps it, and nobody else runs meanwhile
-    return Py_TYPE(steps) == steps_type ? reinterpret_cast<const DirectSteps*>(steps) : nullptr;
-}
+    ~Held() { Py_XDECREF(steps_); }
+    Held(const Held&) = delete;
+    Held& operator=(const Held&) = delete;
+
+    const DirectSteps* get() const {
+        return steps_ && Py_TYPE(steps_) == steps_type ? reinterpret_cast<const DirectSteps*>(steps_) : nullptr;
+    }
+
+  private:
+    PyObject* const steps_;
+};
 
 bool takes(const DirectSteps& steps, PyObject* x) {
     if (!PyArray_CheckExact(x)) return false;
@@ -101,7 +109,6 @@ bool gives(const DirectSteps& steps, PyObject* out) {
 
 // False: an error is set.
 bool advance(const DirectSteps& steps, PyObject* x, PyObject* out) {
-    const nb::object held = nb::borrow(steps.owner);
     try {
         step_once(*steps.stream, PyArray_DATA(reinterpret_cast<PyArrayObject*>(x)),
                   PyArray_DATA(reinterpret_cast<PyArrayObject*>(out)));
@@ -118,7 +125,8 @@ bool advance(const DirectSteps& steps, PyObject* x, PyObject* out) {
 
 // step(stream, x): the output in a new array.
 bool step(PyObject* const* arguments, PyObject*& result) {
-    const DirectSteps* const steps = steps_of(arguments[0]);
+    const Held held(arguments[0]);
+    const DirectSteps* const steps = held.get();
     if (!steps || !steps->step || !takes(*steps, arguments[1])) return false;
     result = PyArray_SimpleNew(steps->out_dimensions, steps->out_shape, steps->out_type);
     if (result && !advance(*steps, arguments[1], result)) Py_CLEAR(result);
@@ -127,7 +135,8 @@ bool step(PyObject* const* arguments, PyObject*& result) {
 
 // step_into(stream, x, out)
 bool step_into(PyObject* const* arguments, PyObject*& result) {
-    const DirectSteps* const steps = steps_of(arguments[0]);
+    const Held held(arguments[0]);
+    const DirectSteps* const steps = held.get();
     if (!steps || !steps->step_into || !takes(*steps, arguments[1]) || !gives(*steps, arguments[2])) return false;
     result = advance(*steps, arguments[1], arguments[2]) ? Py_NewRef(Py_None) : nullptr;
     return true;
@@ -142,17 +151,20 @@ struct Method {
 };
 
 PyTypeObject* method_type = nullptr;
+PyObject* bound_type = nullptr;  // types.MethodType
 
 PyObject* method_call(PyObject* callable, PyObject* const* arguments, size_t flags, PyObject* names) {
     const auto* const method = reinterpret_cast<const Method*>(callable);
     PyObject* result = nullptr;
-    if (!names && PyVectorcall_NARGS(flags) == method->arguments && method->begin(arguments, result))
-        return result;
+    const auto count = static_cast<Py_ssize_t>(flags & ~PY_VECTORCALL_ARGUMENTS_OFFSET);
+    if (!names && count == method->arguments && method->begin(arguments, result)) return result;
     return PyObject_Vectorcall(method->function, arguments, flags, names);
 }
 
 PyObject* method_get(PyObject* method, PyObject* instance, PyObject*) {
-    return instance && instance != Py_None ? PyMethod_New(method, instance) : Py_NewRef(method);
+    if (!instance || instance == Py_None) return Py_NewRef(method);
+    PyObject* const arguments[] = {method, instance};
+    return PyObject_Vectorcall(bound_type, arguments, 2, nullptr);
 }
 
 // Name, documentation, annotations and all else are the function's.
@@ -256,6 +268,7 @@ void bind_step_calls(nb::module_& m) {
     steps_type = make_type("gatewright._kernels.DirectSteps", sizeof(DirectSteps),
                            Py_TPFLAGS_DISALLOW_INSTANTIATION, slots);
     method_type = make_method_type();
+    bound_type = nb::object(nb::module_::import_("types").attr("MethodType")).release().ptr();
     steps_name = PyUnicode_InternFromString("_direct");
     if (!steps_name || PyModule_AddFunctions(m.ptr(), entries) != 0) throw nb::python_error();
 }

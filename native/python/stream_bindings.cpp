@@ -53,7 +53,7 @@ struct Needed : Buffer {
         : Buffer(object, type, size, writable) {
         if (!*this)
             refuse(name, "a contiguous array of " + std::to_string(size) + " " + type,
-                   Py_TYPE(object.ptr())->tp_name);
+                   gatewright::described(object));
     }
 };
 

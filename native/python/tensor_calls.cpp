@@ -3,6 +3,8 @@
 // False in place of a result: something is not the plain case, and nothing was done.  The caller then takes the
 // way that knows all cases and says what is wrong.
 #include <algorithm>
+#include <atomic>
+#include <memory>
 #include <new>
 #include <vector>
 
@@ -16,12 +18,21 @@ namespace gatewright {
 
 using nb::dlpack::dltensor;
 
+namespace {
+
+// A method without arguments.
+PyObject* called(PyObject* object, PyObject* method) {
+    return PyObject_VectorcallMethod(method, &object, 1 | PY_VECTORCALL_ARGUMENTS_OFFSET, nullptr);
+}
+
+}  // namespace
+
 bool TensorAccess::set(const TensorFunctions* functions, PyTypeObject* tensor, PyTypeObject* parameter) {
     if (!functions || functions->version.major != 1 || !functions->read) return false;
-    if (!is_neg_) is_neg_ = PyUnicode_InternFromString("is_neg");
-    if (!detach_) detach_ = PyUnicode_InternFromString("detach");
-    Py_INCREF(tensor);
-    Py_INCREF(parameter);
+    is_neg_ = PyUnicode_InternFromString("is_neg");
+    detach_ = PyUnicode_InternFromString("detach");
+    Py_INCREF(reinterpret_cast<PyObject*>(tensor));
+    Py_INCREF(reinterpret_cast<PyObject*>(parameter));
     functions_ = functions;
     tensor_ = tensor;
     parameter_ = parameter;
@@ -29,9 +40,9 @@ bool TensorAccess::set(const TensorFunctions* functions, PyTypeObject* tensor, P
 }
 
 bool TensorAccess::read(PyObject* object, dltensor& tensor) const {
-    if (!functions_ || (Py_TYPE(object) != tensor_ && Py_TYPE(object) != parameter_)) return false;
+    if (Py_TYPE(object) != tensor_ && Py_TYPE(object) != parameter_) return false;
     // A view of the negative looks like its base to DLPack.
-    PyObject* const negative = PyObject_CallMethodNoArgs(object, is_neg_);
+    PyObject* const negative = called(object, is_neg_);
     if (!negative) PyErr_Clear();
     Py_XDECREF(negative);  // False lives on
     if (negative != Py_False) return false;
@@ -50,16 +61,16 @@ const void* TensorAccess::memory(PyObject* object) const {
     return nullptr;
 }
 
-PyObject* TensorAccess::alias(PyObject* object) const { return PyObject_CallMethodNoArgs(object, detach_); }
+PyObject* TensorAccess::alias(PyObject* object) const { return called(object, detach_); }
 
 namespace {
 
 constexpr int64_t kShort = 1 << 18;  // multiply-adds of a call, packing included, that keeps Python's lock
 
-TensorAccess& access() {
-    static TensorAccess access;
-    return access;
-}
+// What the latest `tensor_access` made known, never freed: other threads may be at it.  Null before the first.
+std::atomic<const TensorAccess*> known{nullptr};
+
+const TensorAccess& access() { return *known.load(std::memory_order_acquire); }
 
 enum class Outcome { done, unfit, error };
 
@@ -157,12 +168,13 @@ bool stack_of(PyObject* const* numbers, Stack& stack) {
     return true;
 }
 
-// Weights of one layer, in the order of torch.
+// Weights of one layer, from the first on, in the order of torch.
 template <class T, class S>
-bool weights_of(Tensors& tensors, PyObject* const* items, const Stack& n, int64_t D, Weights<T, S>& weights) {
+bool weights_of(Tensors& tensors, PyObject* tuple, int64_t first, const Stack& n, int64_t D,
+                Weights<T, S>& weights) {
     weights = {};
     const auto next = [&](std::initializer_list<int64_t> shape, auto& data) {
-        const T* const memory = tensors.dense<T>(*items++, shape);
+        const T* const memory = tensors.dense<T>(PyTuple_GetItem(tuple, first++), shape);
         data = memory;
         return memory != nullptr;
     };
@@ -218,10 +230,16 @@ bool kept_of(Tensors& tensors, PyObject* object, const Stack& stack, int64_t row
     return true;
 }
 
+#if defined(Py_GIL_DISABLED)
+constexpr bool kLocked = false;  // Python has no lock that keeps other threads from the tensors
+#else
+constexpr bool kLocked = true;
+#endif
+
 // Runs with Python's lock where that is over sooner than a thread could make use of it.
 template <class Run>
 Outcome run_unlocked(Tensors& tensors, const Stack& stack, const Sizes& n, const Run& run) {
-    if ((n.T * n.B + 1) * 4 * n.H * (stack.D + n.P) * stack.layers < kShort) {
+    if (kLocked && (n.T * n.B + 1) * 4 * n.H * (stack.D + n.P) * stack.layers < kShort) {
         if (!tensors.unchanged()) return Outcome::unfit;
         run();
         return Outcome::done;
@@ -256,9 +274,7 @@ Outcome forward_of(const Stack& stack, const ForwardArgs& args, Tensors& tensors
         return Outcome::unfit;
     std::vector<Weights<T, S>> weights(stack.layers);
     for (int64_t k = 0; k < stack.layers; ++k)
-        if (!weights_of(tensors, PySequence_Fast_ITEMS(args.weights) + k * count, stack, k ? n.P : n.D,
-                        weights[k]))
-            return Outcome::unfit;
+        if (!weights_of(tensors, args.weights, k * count, stack, k ? n.P : n.D, weights[k])) return Outcome::unfit;
     const Kernels<T, S>& kernels = forward_kernels_for<T, S>(target(), n.H);
     return run_unlocked(tensors, stack, n, [&] {
         const int64_t between = stack.layers > 1 ? rows * n.P : 0;
@@ -315,14 +331,13 @@ Outcome backward_of(const Stack& stack, const BackwardArgs& args, Tensors& tenso
         !states_of(tensors, args.c_0, stack, n, n.H, batched, c_0) ||
         !rows_of(tensors, args.y, n, n.P, batched, y) || !y.data ||
         !kept_of<T, S>(tensors, args.kept, stack, rows, kept) || !kept ||
-        !weights_of(tensors, PySequence_Fast_ITEMS(args.weights), stack, n.D, call.weights) ||
+        !weights_of(tensors, args.weights, 0, stack, n.D, call.weights) ||
         !rows_of(tensors, args.dx, n, n.D, batched, dx) ||
         !states_of(tensors, args.dh_0, stack, n, n.P, batched, dh_0) ||
         !states_of(tensors, args.dc_0, stack, n, n.H, batched, dc_0))
         return Outcome::unfit;
     Weights<T> d_weights{};
-    if (args.d_weights != Py_None &&
-        !weights_of(tensors, PySequence_Fast_ITEMS(args.d_weights), stack, n.D, d_weights))
+    if (args.d_weights != Py_None && !weights_of(tensors, args.d_weights, 0, stack, n.D, d_weights))
         return Outcome::unfit;
     call.x = {x.data, x.step, x.row};
     call.y = {y.data, y.step, y.row};
@@ -361,7 +376,7 @@ class Items {
     ~Items() { Py_XDECREF(tuple_); }
     Items(const Items&) = delete;
     Items& operator=(const Items&) = delete;
-    bool has(int64_t count) const { return tuple_ && PyTuple_GET_SIZE(tuple_) == count; }
+    bool has(int64_t count) const { return tuple_ && PyTuple_Size(tuple_) == count; }
     PyObject* tuple() const { return tuple_; }
 
   private:
@@ -395,6 +410,7 @@ PyObject* tensor_forward(PyObject*, PyObject* const* given, Py_ssize_t count) {
         if (!weights.has(stack.layers * stack.weights())) return Outcome::unfit;
         const ForwardArgs args{given[0], given[1], given[2], weights.tuple(),
                                given[4], given[5], given[6], given[7]};
+        if (!known.load(std::memory_order_acquire)) return Outcome::unfit;
         Tensors tensors;
         dltensor x;
         if (!access().read(args.x, x)) return Outcome::unfit;
@@ -418,6 +434,7 @@ PyObject* tensor_backward(PyObject*, PyObject* const* given, Py_ssize_t count) {
         PyObject* const d = given[12] == Py_None ? Py_None : d_weights.tuple();
         const BackwardArgs args{given[0], given[1],        given[2], given[3],  given[4],  given[5], given[6],
                                 given[7], weights.tuple(), given[9], given[10], given[11], d};
+        if (!known.load(std::memory_order_acquire)) return Outcome::unfit;
         Tensors tensors;
         dltensor x;
         if (!access().read(args.x, x)) return Outcome::unfit;
@@ -437,8 +454,12 @@ PyObject* tensor_access(PyObject*, PyObject* const* given, Py_ssize_t count) {
         Py_RETURN_FALSE;
     const auto* const functions =
         static_cast<const TensorFunctions*>(PyCapsule_GetPointer(given[0], "dlpack_exchange_api"));
-    return PyBool_FromLong(access().set(functions, reinterpret_cast<PyTypeObject*>(given[1]),
-                                        reinterpret_cast<PyTypeObject*>(given[2])));
+    auto fresh = std::make_unique<TensorAccess>();
+    if (!fresh->set(functions, reinterpret_cast<PyTypeObject*>(given[1]),
+                    reinterpret_cast<PyTypeObject*>(given[2])))
+        Py_RETURN_FALSE;
+    known.store(fresh.release(), std::memory_order_release);
+    Py_RETURN_TRUE;
 }
 
 template <PyObject* (*call)(PyObject*, PyObject* const*, Py_ssize_t)>

@@ -1,15 +1,13 @@
 #include "support/threads.h"
 
-#include <dlfcn.h>
-#include <pthread.h>
-#include <sched.h>
-
 #include <chrono>
 #include <condition_variable>
 #include <mutex>
 #include <new>
 #include <thread>
 #include <vector>
+
+#include "support/system.h"
 
 namespace gatewright {
 
@@ -45,7 +43,7 @@ bool spin(Done&& done) {
 template <class Done>
 void spin_then_yield(Done&& done) {
     if (spin(done)) return;
-    while (!done()) sched_yield();
+    while (!done()) std::this_thread::yield();
 }
 
 struct Job {
@@ -119,7 +117,7 @@ void start_afresh() {
 Pool& the_pool() {
     static const bool once = [] {
         start_afresh();
-        pthread_atfork([] { pool->mutex.lock(); }, [] { pool->mutex.unlock(); }, start_afresh);
+        at_fork([] { pool->mutex.lock(); }, [] { pool->mutex.unlock(); }, start_afresh);
         return true;
     }();
     (void)once;
@@ -194,12 +192,12 @@ void run_region(int threads, void (*job)(void*, int, Team&), void* context) {
 
 bool share_openmp() {
     OpenMP found;
-    found.parallel = reinterpret_cast<decltype(found.parallel)>(dlsym(RTLD_DEFAULT, "GOMP_parallel"));
-    found.thread = reinterpret_cast<decltype(found.thread)>(dlsym(RTLD_DEFAULT, "omp_get_thread_num"));
-    found.threads = reinterpret_cast<decltype(found.threads)>(dlsym(RTLD_DEFAULT, "omp_get_num_threads"));
-    if (!found.parallel || !found.thread || !found.threads || sharing.load(std::memory_order_acquire))
-        return sharing.load(std::memory_order_acquire);
-    the_pool();  // so that a fork is noticed
+    found.parallel = reinterpret_cast<decltype(found.parallel)>(loaded_function("GOMP_parallel"));
+    found.thread = reinterpret_cast<decltype(found.thread)>(loaded_function("omp_get_thread_num"));
+    found.threads = reinterpret_cast<decltype(found.threads)>(loaded_function("omp_get_num_threads"));
+    if (!found.parallel || !found.thread || !found.threads) return shares_openmp();
+    const std::lock_guard lock(the_pool().mutex);  // a pool, so that a fork is noticed
+    if (shares_openmp()) return true;
     openmp = found;
     sharing.store(true, std::memory_order_release);
     return true;

@@ -1,6 +1,5 @@
 #include "support/workspace.h"
 
-#include <pthread.h>
 #if defined(__linux__)
 #include <sys/mman.h>
 #endif
@@ -15,6 +14,8 @@
 #include <mutex>
 #include <new>
 #include <vector>
+
+#include "support/system.h"
 
 namespace gatewright {
 
@@ -40,7 +41,7 @@ Store& store() {
     static Store* const made = [] {
         auto* const fresh = new (store_memory) Store;
         static Store* const same = fresh;
-        pthread_atfork([] { same->mutex.lock(); }, [] { same->mutex.unlock(); }, [] { same->mutex.unlock(); });
+        at_fork([] { same->mutex.lock(); }, [] { same->mutex.unlock(); }, [] { same->mutex.unlock(); });
         return fresh;
     }();
     return *made;
@@ -48,7 +49,7 @@ Store& store() {
 
 Header* allocate(std::size_t bytes) {
     const bool huge = bytes >= kPage;
-    void* const memory = std::aligned_alloc(huge ? kPage : kHeader, bytes);
+    void* const memory = allocate_aligned(huge ? kPage : kHeader, bytes);
     if (!memory) throw std::bad_alloc();
 #if defined(__linux__)
     if (huge) madvise(memory, bytes, MADV_HUGEPAGE);
@@ -108,7 +109,7 @@ void give_memory(void* block) noexcept {
     if (!block) return;
     auto* const header = reinterpret_cast<Header*>(static_cast<unsigned char*>(block) - kHeader);
     allow(header, 0);
-    if (header->bytes < kSmall) return std::free(header);
+    if (header->bytes < kSmall) return free_aligned(header);
     Store& s = store();
     std::vector<Header*> surplus;
     {
@@ -123,7 +124,7 @@ void give_memory(void* block) noexcept {
             s.kept.erase(s.kept.begin());
         }
     }
-    for (Header* each : surplus) std::free(each);
+    for (Header* each : surplus) free_aligned(each);
 }
 
 void expect_writes([[maybe_unused]] void* memory, [[maybe_unused]] std::size_t bytes) noexcept {
@@ -150,7 +151,7 @@ void release_memory() noexcept {
         s.kept_bytes = 0;
         s.most_bytes = s.used_bytes;
     }
-    for (Header* each : all) std::free(each);
+    for (Header* each : all) free_aligned(each);
 }
 
 }  // namespace gatewright

@@ -1,0 +1,1 @@
+"""Wheels: built for several platforms, with a bill of materials, and checked."""
