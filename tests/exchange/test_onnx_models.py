@@ -201,6 +201,12 @@ def test_the_command_writes_a_file_that_a_program_can_feed_by_what_it_says(
     np.testing.assert_allclose(forecast[:, 0], expected, rtol=1e-5, atol=1e-5)
 
 
+def test_other_formats_have_no_weights_in_fewer_bits(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(["export", str(tmp_path), "--to", "c", "--weights", "int8-float32"])
+    assert "--weights: expected float32 with --to c, got 'int8-float32'" in capsys.readouterr().err
+
+
 def test_files_are_valid_and_the_same_each_time() -> None:
     first, second = (graphs.built(series_model(scale="window").file()) for _ in range(2))
     onnx.checker.check_model(first, full_check=True)

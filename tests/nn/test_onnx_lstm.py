@@ -118,4 +118,5 @@ def test_the_operator_of_the_node_has_the_shapes_that_it_says() -> None:
     tensors = [torch.randn(shape) for shape in shapes]
     state = [torch.randn(1, B, H), torch.randn(1, B, H)]
     arguments = (*tensors, torch.tensor([4, 2], dtype=torch.int32), *state, None, 1, H, "reverse")
-    torch.library.opcheck(onnx_lstm, arguments, test_utils=("test_schema", "test_faketensor"))
+    expected = onnx_lstm(*(each.to("meta") if isinstance(each, Tensor) else each for each in arguments))
+    assert [each.shape for each in onnx_lstm(*arguments)] == [each.shape for each in expected]

@@ -14,7 +14,7 @@ Array = NDArray[Any]
 #: Name of a value, or a constant; None for an input of a node that is left out.
 Value = str | Array | np.generic | None
 
-#: Version of ONNX's operators, and of its files: those of ONNX 1.14, which ONNX Runtime has since 1.15.
+#: Version of ONNX's operators, and of its files: those of ONNX 1.13, which ONNX Runtime has since 1.14.
 OPSET, IR_VERSION = 18, 8
 
 
