@@ -133,6 +133,16 @@ def test_onnx_files_next_to_their_runs(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(GatewrightError, match="an ONNX file that gatewright export wrote"):
         verify(folder / "run", foreign, folder / "load.csv")
     assert verify(torch.nn.ReLU(), foreign, np.float32([[-1.0, 2.0]])).agrees
+    np.savez(tmp_path / "inputs.npz", x=np.float32([[-1.0, 2.0]]))
+    cli.main(["verify", str(foreign), str(foreign), "--data", str(tmp_path / "inputs.npz")])
+    np.savez(tmp_path / "others.npz", z=np.float32([[-1.0, 2.0]]))
+    with pytest.raises(GatewrightError, match=r"data: expected arrays x for .*, got z"):
+        verify(foreign, foreign, tmp_path / "others.npz")
+    np.save(tmp_path / "objects.npy", np.array([{}], dtype=object), allow_pickle=True)
+    with pytest.raises(GatewrightError, match=r"objects\.npy: expected arrays of numbers"):
+        verify(foreign, foreign, tmp_path / "objects.npy")
+    with pytest.raises(GatewrightError, match="the file does not exist"):
+        verify(foreign, foreign, tmp_path / "none.npy")
     with pytest.raises(GatewrightError, match="data: expected arrays for x"):
         verify(foreign, torch.nn.ReLU(), (np.ones(2), np.ones(2)))
 

@@ -21,7 +21,8 @@ def verify(a: Path, b: Path, /, *, data: Path, run: Path | None = None, toleranc
     Args:
         a: Directory of a run, a model file, or an ONNX file that gatewright export wrote.
         b: Likewise.
-        data: A table or a text like that of the training.
+        data: A table or a text like that of the training; for ONNX files of other programs, an .npz file with the
+            arrays of their inputs by name.
         run: Directory of the run whose options say how the data is read, where neither model is in one.
         tolerance: Largest difference of models that agree, relative to the largest value of each output
             (default: 0.00001).

@@ -13,7 +13,16 @@ from rich.table import Table as Lines
 
 from gatewright.errors import GatewrightError, path_of, shorten
 from gatewright.evaluation.output_differences import Difference, OutputDifferences
-from gatewright.evaluation.verified_models import Engine, call, engine_of, is_onnx, outputs_of
+from gatewright.evaluation.verified_models import (
+    ARRAYS,
+    Engine,
+    Inputs,
+    arrays_of,
+    call,
+    engine_of,
+    is_onnx,
+    outputs_of,
+)
 from gatewright.files import model_file
 from gatewright.files.model_path import is_run
 from gatewright.runs.run import Run
@@ -63,7 +72,8 @@ def verify(a: Any, b: Any, data: Any, *, run: Any = None, tolerance: float = TOL
             `gatewright.Model` or a fitted estimator; with arrays an ONNX file, a torch module, a Keras model, or
             any function.
         b: likewise; it is ``b`` that is held against the scale of ``a``.
-        data: the path of a file like that of the training; or an array, or a tuple of arrays.
+        data: the path of a file like that of the training; or an array, a tuple of arrays, or arrays by the names
+            of inputs, also as the path of an .npy or .npz file.
         run: the run directory whose options say how the file is read, where neither ``a`` nor ``b`` is one.
         tolerance: the largest difference of models that agree, relative to the largest value of an output.
 
@@ -79,9 +89,12 @@ def verify(a: Any, b: Any, data: Any, *, run: Any = None, tolerance: float = TOL
     numeric = isinstance(tolerance, int | float) and not isinstance(tolerance, bool)
     if not numeric or not 0 <= tolerance < math.inf:
         raise GatewrightError("tolerance", "a finite number of at least 0", shorten(tolerance))
-    if isinstance(data, (str, os.PathLike)):
-        return _on_file(a, b, Path(data), run, tolerance)
-    return _on_arrays(a, b, data if isinstance(data, tuple) else (data,), tolerance)
+    if not isinstance(data, (str, os.PathLike)):
+        return _on_arrays(a, b, data if isinstance(data, (tuple, dict)) else (data,), tolerance)
+    path = path_of(data, "data")
+    if path.suffix in ARRAYS:
+        return _on_arrays(a, b, arrays_of(path), tolerance)
+    return _on_file(a, b, path, run, tolerance)
 
 
 def lines(verification: Verification) -> Lines:
@@ -200,7 +213,7 @@ def _labels(signature: Signature) -> tuple[Sequence[str], Sequence[str]]:
     return [name for name, _ in pairs], [part for _, part in pairs]
 
 
-def _on_arrays(a: Any, b: Any, inputs: tuple[Any, ...], tolerance: float) -> Verification:
+def _on_arrays(a: Any, b: Any, inputs: Inputs, tolerance: float) -> Verification:
     ours, theirs = (outputs_of(call(model, inputs, name)) for name, model in (("a", a), ("b", b)))
     if len(ours) != len(theirs):
         raise GatewrightError("b", f"{len(ours)} arrays, as a gives", str(len(theirs)))

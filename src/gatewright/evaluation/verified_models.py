@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -10,10 +11,10 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from gatewright.errors import GatewrightError, path_of
+from gatewright.errors import GatewrightError, path_of, unusable
 from gatewright.evaluation.whole_sequences import WholeSequences
 from gatewright.exchange.onnx.steps import OnnxSteps, session_of
-from gatewright.files import model_file
+from gatewright.files import model_file, regular_file
 from gatewright.files.model_path import require_model_file
 from gatewright.runs.run import Run
 from gatewright.runtime.signature import Signature
@@ -21,6 +22,11 @@ from gatewright.runtime.stream import Stream
 from gatewright.tasks.base import SESSIONS
 
 Array = NDArray[Any]
+#: Inputs of a call: in order, or by name.
+Inputs = tuple[Any, ...] | dict[str, Any]
+
+#: Files of arrays.
+ARRAYS = (".npy", ".npz")
 
 
 class Engine(Protocol):
@@ -88,12 +94,28 @@ def _interface(file: model_file.ModelFile) -> tuple[Any, ...]:
     return encoder.columns, head.kind, file.spec.output_shape, getattr(head, "classes", None), vocabulary
 
 
-def call(model: Any, inputs: tuple[Any, ...], name: str) -> Any:
+def arrays_of(path: Path) -> Inputs:
+    """Return the arrays in a file: the one of an .npy file, those of an .npz file by name.
+
+    Raises:
+        GatewrightError: if there is none, or it holds something else, such as Python objects.
+    """
+    try:
+        with regular_file.open_file(path) as file:
+            content = np.load(file, allow_pickle=False)
+            return (content,) if isinstance(content, np.ndarray) else dict(content)
+    except OSError as error:
+        raise unusable(GatewrightError, path, error) from None
+    except (ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise GatewrightError(str(path), "arrays of numbers", str(error)) from None
+
+
+def call(model: Any, inputs: Inputs, name: str) -> Any:
     """Return what a model gives for arrays.
 
     Args:
         model: the path of an ONNX file, a torch module, which is called in evaluation mode, or a function.
-        inputs: arrays or tensors.
+        inputs: arrays or tensors, in order or by name.
         name: of the argument, for errors.
 
     Raises:
@@ -106,7 +128,7 @@ def call(model: Any, inputs: tuple[Any, ...], name: str) -> Any:
         raise GatewrightError(name, expected, f"a value of type {type(model).__name__}")
     if _is_module(model):
         return _by_module(model, inputs)
-    return model(*inputs)
+    return model(**inputs) if isinstance(inputs, dict) else model(*inputs)
 
 
 def _is_module(model: Any) -> bool:
@@ -115,24 +137,33 @@ def _is_module(model: Any) -> bool:
     return isinstance(model, torch.nn.Module)
 
 
-def _by_module(module: Any, inputs: tuple[Any, ...]) -> Any:
+def _by_module(module: Any, inputs: Inputs) -> Any:
     import torch
 
-    tensors = [each if isinstance(each, torch.Tensor) else torch.as_tensor(np.asarray(each)) for each in inputs]
+    def tensor(value: Any) -> torch.Tensor:
+        return value if isinstance(value, torch.Tensor) else torch.as_tensor(np.asarray(value))
+
+    named = {name: tensor(each) for name, each in inputs.items()} if isinstance(inputs, dict) else {}
+    placed = [] if isinstance(inputs, dict) else [tensor(each) for each in inputs]
     training = [each for each in module.modules() if each.training]
     module.eval()
     try:
         with torch.no_grad():
-            return module(*tensors)
+            return module(*placed, **named)
     finally:
         for each in training:
             each.training = True
 
 
-def _by_onnx_runtime(path: Path, inputs: tuple[Any, ...]) -> dict[str, Array]:
-    """Return the outputs of an ONNX file by name, its inputs given in order."""
+def _by_onnx_runtime(path: Path, inputs: Inputs) -> dict[str, Array]:
+    """Return the outputs of an ONNX file by name."""
     session = session_of(path)
     names = [each.name for each in session.get_inputs()]
+    if isinstance(inputs, dict):
+        if set(inputs) != set(names):
+            expected = f"arrays {', '.join(names)} for {path}"
+            raise GatewrightError("data", expected, ", ".join(inputs) or "none")
+        inputs = tuple(inputs[name] for name in names)
     if len(names) != len(inputs):
         raise GatewrightError("data", f"arrays for {', '.join(names)} of {path}", f"{len(inputs)} of them")
     outputs = [each.name for each in session.get_outputs()]
