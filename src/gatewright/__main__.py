@@ -1,4 +1,4 @@
-"""``python -m gatewright`` is the ``gatewright`` command (what torchrun and accelerate launch can start)."""
+"""``python -m gatewright`` is the ``gatewright`` command (what torchrun can start)."""
 
 from gatewright.cli import main
 
