@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -58,12 +59,23 @@ def test_input_that_is_refused_changes_nothing(tmp_path: Path) -> None:
 
 
 def test_models_that_need_the_library_are_refused(tmp_path: Path) -> None:
-    for family in ("student-t", "mixture", "negative-binomial", "zero-inflated-negative-binomial"):
+    for family in ("student-t", "negative-binomial", "zero-inflated-negative-binomial"):
         with pytest.raises(SpecError, match=rf"head\.distribution: .*--to c writes all .*got {family}"):
             to_c99(series_model(distribution=family).file(), tmp_path)
     with pytest.raises(SpecError, match=r"model: expected .* --directions forward, .*both directions"):
         to_c99(class_model(bidirectional=True).file(), tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(not shutil.which("c++"), reason="needs a C++ compiler")
+def test_the_header_is_c_plus_plus(tmp_path: Path) -> None:
+    to_c99(MODELS["window"]().file(), tmp_path)
+    command = ["c++", "-std=c++20", "-x", "c++", "-pedantic", "-Wall", "-Wextra", "-Werror", "-fsyntax-only"]
+    source = '#include "model.h"\n#include "model.h"\nint main() { model_state s; model_reset(&s); }\n'
+    done = subprocess.run(
+        [*command, f"-I{tmp_path}", "-"], input=source, text=True, capture_output=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_only_what_a_model_needs_is_written(tmp_path: Path) -> None:

@@ -67,6 +67,7 @@ MODELS: dict[str, Callable[[], Model]] = {
     "transforms": lambda: series_model(transform=("log", "boxcox"), reads="level"),
     "window": lambda: series_model(**_SEASONS, scale="window", transform=("none", "asinh")),
     "normal": lambda: series_model(distribution="normal", **_SEASONS),
+    "mixture": lambda: series_model(distribution="mixture", transform=("none", "asinh")),
     "far": _far,
     "last": lambda: class_model("last", proj=4),
     "mean": lambda: class_model("mean"),

@@ -6,7 +6,7 @@ import importlib.metadata
 from pathlib import Path
 
 from gatewright.errors import SpecError
-from gatewright.exchange.c99 import arithmetic, features, series, symbols
+from gatewright.exchange.c99 import arithmetic, distributions, features, series, symbols
 from gatewright.exchange.c99.source import Source
 from gatewright.exchange.written import written
 from gatewright.files.model_file import ModelFile
@@ -94,7 +94,8 @@ def to_c99(file: ModelFile, folder: Path, *, overwrite: bool = False) -> list[Pa
         Their paths.
 
     Raises:
-        SpecError: if the model reads in both directions, or forecasts a distribution other than the normal one.
+        SpecError: if the model reads in both directions, or its forecasts are of a distribution that is neither
+            normal nor a mixture.
         GatewrightError: if they are there and may not be replaced, or cannot be written.
 
     >>> import tempfile
@@ -155,8 +156,9 @@ def _require_exportable(spec: ModelSpec) -> None:
     if spec.lstm.bidirectional:
         expected = "a model that reads forward only, as by train --directions forward, for C"
         raise SpecError("model", expected, "one that reads in both directions")
-    if spec.forecaster is not None and spec.forecaster[1].distribution not in ("", "normal"):
-        expected = "quantiles or a normal distribution in C without a library; --to c writes all distributions"
+    if spec.forecaster is not None and spec.forecaster[1].distribution not in ("", *distributions.FAMILIES):
+        families = " or ".join(distributions.FAMILIES)
+        expected = f"quantiles, {families} in C without a library; --to c writes all distributions"
         raise SpecError("head.distribution", expected, spec.forecaster[1].distribution)
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from statistics import NormalDist
-
+from gatewright.exchange.c99 import distributions
 from gatewright.exchange.c99.source import Source
 from gatewright.files.model_file import ModelFile
 
@@ -35,6 +34,11 @@ static void sort(float* z, int count)
     }
 }
 """
+
+_OF_DISTRIBUTION = """\
+const float deviation = 1e-4f + exp_less(z[1] > 20.0f ? 20.0f : z[1], 0.0f);
+            float quantile[MODEL_QUANTILES];
+            standard(z + 2, quantile);"""
 
 _DECODE = """\
 /* Gives the forecast of each step ahead and target: $what, in the targets' own units. */
@@ -69,15 +73,13 @@ def add(source: Source, file: ModelFile) -> None:
     source.weights("head_weight", file.tensors["head.weight"].reshape(*shape, -1))
     source.weights("head_bias", file.tensors["head.bias"].reshape(shape))
     unit = "unit[k]" if encoder.window else "target_scale[k]"
-    normal, quantiles = head.family is not None, len(head.quantiles)
+    family, quantiles = head.family, len(head.quantiles)
     if encoder.seasons:
         _add_seasons(source, file)
-    if normal:
-        source.uses.add("exp_less")
-        scores = [NormalDist().inv_cdf(level) for level in head.quantiles]
-        source.numbers("normal_score", scores)
-        prepared = "const float deviation = 1e-4f + exp_less(z[1] > 20.0f ? 20.0f : z[1], 0.0f);"
-        value = f"((model_number)z[0] + (model_number)deviation * normal_score[q]) * {unit} + centre[k]"
+    if family is not None:
+        distributions.add(source, head)
+        prepared = _OF_DISTRIBUTION
+        value = f"((model_number)z[0] + (model_number)(deviation * quantile[q])) * {unit} + centre[k]"
     else:
         if quantiles > 1:
             source.functions.append(_SORT)
@@ -87,11 +89,13 @@ def add(source: Source, file: ModelFile) -> None:
         if bounds:
             source.numbers(name, bounds)
     arguments = f"s, j, k{', unit[k]' if encoder.window else ''}"
-    moved = "z[0] += " if normal or quantiles == 1 else "const float moved = "
-    rest = "" if normal or quantiles == 1 else " for (int q = 0; q < MODEL_QUANTILES; ++q) z[q] += moved;"
+    moved = "z[0] += " if family is not None or quantiles == 1 else "const float moved = "
+    rest = (
+        "" if family is not None or quantiles == 1 else " for (int q = 0; q < MODEL_QUANTILES; ++q) z[q] += moved;"
+    )
     source.function(
         _DECODE,
-        what="quantiles of a normal distribution" if normal else "quantiles in order",
+        what=f"quantiles of a distribution, {head.distribution}" if family is not None else "quantiles in order",
         unit_parameter=", const model_number* unit" if encoder.window else "",
         state=", const model_state* s" if encoder.seasons else "",
         outputs=outputs,

@@ -14,6 +14,26 @@
 static inline double fmax(double x, double y) { return x > y ? x : y; }
 
 double exp(double x);
+
+/* By its series near 0, and by its continued fraction beyond. */
+static inline float erfcf(float of) {
+    const double x = of < 0 ? -(double)of : (double)of;
+    double value;
+    if (x < 2.5) {
+        double term = x, sum = x;
+        for (int n = 1; n < 100; ++n) {
+            term *= 2 * x * x / (2 * n + 1);
+            sum += term;
+        }
+        value = 1 - 1.1283791670955126 * exp(-x * x) * sum;
+    } else {
+        double fraction = x;
+        for (int n = 60; n > 0; --n) fraction = x + n / 2.0 / fraction;
+        value = exp(-x * x) / fraction * 0.5641895835477563;
+    }
+    return (float)(of < 0 ? 2 - value : value);
+}
+
 double expm1(double x);
 double log(double x);
 double log1p(double x);
