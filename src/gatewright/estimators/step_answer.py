@@ -16,7 +16,7 @@ from gatewright.data.sequences import Sequences
 from gatewright.estimators.array_input import is_pandas
 from gatewright.tasks.classify.answer import joined, sequence_keys
 from gatewright.tasks.options import ALL_DEFAULTS, DataOptions
-from gatewright.tasks.tag.csv_output import in_rows, key_columns
+from gatewright.tasks.tag.answer import in_rows, key_columns
 
 
 @dataclass(frozen=True)
