@@ -150,6 +150,10 @@ def test_onnx_files_next_to_their_runs(folder: Path, tmp_path: Path) -> None:
 def test_models_of_other_data_are_refused(folder: Path) -> None:
     with pytest.raises(GatewrightError, match="B: expected a model with the inputs and outputs of the other"):
         verify(folder / "run", folder / "classes", folder / "load.csv")
+    with pytest.raises(
+        GatewrightError, match=r"B: expected the directory of a run or a model file, got .*none, which"
+    ):
+        verify(folder / "load.csv", folder / "none", folder / "load.csv")
     with pytest.raises(GatewrightError, match="A: expected a run, a model file"):
         verify(len, folder / "run", folder / "load.csv")
     with pytest.raises(GatewrightError, match="tolerance: expected a finite number"):

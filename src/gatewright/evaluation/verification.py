@@ -24,7 +24,7 @@ from gatewright.evaluation.verified_models import (
     outputs_of,
 )
 from gatewright.files import model_file
-from gatewright.files.model_path import is_run
+from gatewright.files.model_path import is_run, require_model_file
 from gatewright.runs.run import Run
 from gatewright.runtime.signature import Signature
 from gatewright.tasks import registry
@@ -134,11 +134,13 @@ def _reader(a: Any, b: Any, run: Any) -> tuple[Run, model_file.ModelFile]:
     Raises:
         GatewrightError: if there is none.
     """
-    for each in (run, a, b):
+    for name, each in (("--run", run), ("A", a), ("B", b)):
         if isinstance(each, Run):
             return each, model_file.read(each.require_model())
         if isinstance(each, (str, os.PathLike)) and not is_onnx(each):
-            path = path_of(each, "run", "the directory of a run")
+            path = path_of(each, name, "the directory of a run")
+            if not path.exists():
+                require_model_file(path, name)  # which says so
             folder = path if is_run(path) else path.parent
             if is_run(folder):
                 found = Run.open(folder)
