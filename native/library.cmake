@@ -14,7 +14,14 @@ set_target_properties(gatewright PROPERTIES POSITION_INDEPENDENT_CODE ON CXX_VIS
 
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "aarch64|arm64")
   target_sources(gatewright PRIVATE native/kernels/target_neon.cpp native/kernels/target_neondot.cpp)
-  set_source_files_properties(native/kernels/target_neondot.cpp PROPERTIES COMPILE_OPTIONS "-march=armv8.2-a+dotprod")
+  include(CheckCXXCompilerFlag)
+  check_cxx_compiler_flag(-march=armv8.2-a+dotprod GATEWRIGHT_MARCH_DOTPROD)
+  if(GATEWRIGHT_MARCH_DOTPROD)
+    set(dot_products -march=armv8.2-a+dotprod)
+  else()
+    set(dot_products -mcpu=generic+v8_2a+dotprod)  # in Zig's words
+  endif()
+  set_source_files_properties(native/kernels/target_neondot.cpp PROPERTIES COMPILE_OPTIONS ${dot_products})
 else()
   target_sources(gatewright PRIVATE native/kernels/target_baseline.cpp native/kernels/target_avx2.cpp native/kernels/target_avxvnni.cpp
     native/kernels/target_avx512.cpp native/kernels/target_avx512vnni.cpp

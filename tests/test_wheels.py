@@ -65,6 +65,16 @@ def written(folder, files, name=NAME, record=None):
     return wheel
 
 
+@pytest.fixture(autouse=True)
+def _of_the_small_package(tmp_path, files, monkeypatch):
+    """The package of these wheels in place of ours."""
+    for name, content in files.items():
+        if name.startswith("gatewright/"):
+            (tmp_path / "src" / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / "src" / name).write_bytes(content)
+    monkeypatch.setattr(check.check, "__defaults__", (tmp_path,))
+
+
 def test_a_good_wheel_passes(tmp_path, files, capsys):
     wheel = written(tmp_path, files)
     check.main([str(wheel)])
@@ -74,13 +84,13 @@ def test_a_good_wheel_passes(tmp_path, files, capsys):
 @pytest.mark.parametrize(
     ("path", "content", "expected"),
     [
-        ("gatewright/notes.orig", b"", "stray files"),
-        ("gatewright/__pycache__/a.py", b"", "stray files"),
-        ("native/simd.h", b"", "stray files"),
+        ("gatewright/notes.orig", b"", "files that are not of the package"),
+        ("gatewright/__pycache__/a.py", b"", "files that are not of the package"),
+        ("native/simd.h", b"", "files that are not of the package"),
         ("gatewright/_kernels.cpython-312-x86_64-linux-gnu.so", b"", "native modules: expected 1, got 2"),
         ("gatewright/_kernels.abi3.so", b"\0/tmp/build-env-1/x.cpp\0", "folders of the build"),
         ("gatewright/_kernels.abi3.so", b"_ZNSt3__16vectorIlE", "licence of LLVM"),
-        ("gatewright/py.typed", None, "py.typed"),
+        ("gatewright/py.typed", None, "missing files"),
         (f"{INFO}licenses/LICENSE", b"", "licence files that are empty or missing"),
         (f"{INFO}{check.BILL}", None, "expected a bill of materials"),
         (f"{INFO}{check.BILL}", b"{", "expected a bill of materials"),

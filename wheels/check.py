@@ -17,12 +17,9 @@ from collections.abc import Sequence
 from email.parser import Parser
 from pathlib import Path, PurePosixPath
 
-#: Endings of what belongs into the package; everything else is stray.
-SUFFIXES = {".py", ".pyi", ".so", ".pyd", ".js", ".css", ".html", ".typed"}
-#: Files of the package without an ending.
-BARE = {"LICENSES", "py.typed"}
-#: Where the package has data.
-DATA = "gatewright/inspector/example/"
+ROOT = Path(__file__).parents[1]
+#: Endings of native modules.
+MODULES = {".so", ".pyd"}
 LICENCES = {
     "LICENSE",
     "wheels/licenses/nanobind.txt",
@@ -53,8 +50,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"{path.name}  {path.stat().st_size / 1e6:.1f} MB  sha256 {digest}")
 
 
-def check(path: Path) -> None:
-    """Check one wheel.
+def check(path: Path, root: Path = ROOT) -> None:
+    """Check one wheel of a checkout.
 
     Raises:
         WheelError: names the wheel, what was expected and what was got.
@@ -68,7 +65,7 @@ def check(path: Path) -> None:
     info = f"{distribution}-{version}.dist-info/"
     _same(path, "tags", f"{python}-{abi}-{platform}", _tags(files.get(f"{info}WHEEL", b"").decode()))
     _digests(path, files, info)
-    _names(path, [name for name in files if not name.startswith(info)])
+    _names(path, [name for name in files if not name.startswith(info)], root)
     _module(path, files, python, abi, platform)
     _metadata(path, files, info, version)
     _bill(path, files, info, version)
@@ -97,24 +94,23 @@ def _digests(path: Path, files: dict[str, bytes], info: str) -> None:
         _same(path, f"size of {name}", str(len(files[name])), size)
 
 
-def _names(path: Path, names: list[str]) -> None:
-    stray = [name for name in names if not _belongs(PurePosixPath(name))]
-    _same(path, "stray files", [], stray)
-    for needed in ("gatewright/__init__.py", "gatewright/py.typed", "gatewright/inspector/static/inspector.js"):
-        _same(path, needed, True, needed in names)
+def package_files(root: Path) -> dict[str, bytes]:
+    """Return the files of the package in a checkout, as a wheel names them; native modules left out."""
+    package = root / "src" / "gatewright"
+    paths = [path for path in package.rglob("*") if path.is_file() and path.suffix not in {*MODULES, ".pyc"}]
+    return {path.relative_to(root / "src").as_posix(): path.read_bytes() for path in paths}
 
 
-def _belongs(path: PurePosixPath) -> bool:
-    if path.parts[0] != "gatewright" or "__pycache__" in path.parts:
-        return False
-    if path.as_posix().startswith(DATA) and path.suffix in {".txt", ".safetensors"}:
-        return True
-    return path.suffix in SUFFIXES if path.suffix else path.name in BARE
+def _names(path: Path, names: list[str], root: Path) -> None:
+    own = package_files(root).keys()
+    packed = {name for name in names if PurePosixPath(name).suffix not in MODULES}
+    _same(path, "files that are not of the package", [], sorted(packed - own))
+    _same(path, "missing files", [], sorted(own - packed))
 
 
 def _module(path: Path, files: dict[str, bytes], python: str, abi: str, platform: str) -> None:
     """One native module, named for the Python and the system that the tags say, without paths of the build."""
-    modules = [name for name in files if PurePosixPath(name).suffix in {".so", ".pyd"}]
+    modules = [name for name in files if PurePosixPath(name).suffix in MODULES]
     _same(path, "native modules", 1, len(modules))
     name = PurePosixPath(modules[0]).name
     if abi == "abi3":
@@ -165,7 +161,7 @@ def _bill(path: Path, files: dict[str, bytes], info: str, version: str) -> None:
         )
     page = re.findall(r"(?:^|-{80}\n\n)(\S+)\n\n", files["gatewright/inspector/static/LICENSES"].decode())
     compiled = {"nanobind", "robin-map"}
-    module = next(content for name, content in files.items() if PurePosixPath(name).suffix in {".so", ".pyd"})
+    module = next(content for name, content in files.items() if PurePosixPath(name).suffix in MODULES)
     if b"St3__1" in module or b"libc++abi" in module:
         compiled.add(LIBCXX)
         _same(path, "licence of LLVM", True, f"{info}licenses/llvm-license.txt" in files)

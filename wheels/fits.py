@@ -12,6 +12,7 @@ import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from wheels.check import package_files
 from wheels.sbom import NATIVE, native_sources
 
 ROOT = Path(__file__).parents[1]
@@ -40,12 +41,7 @@ def difference(wheel: Path, root: Path) -> str:
     bill = files.get(f"gatewright-{own}.dist-info/sboms/gatewright.cdx.json")
     if bill is None:
         return f"expected version {own}, got another one"
-    source = root / "src"
-    checkout = {
-        path.relative_to(source).as_posix(): path.read_bytes()
-        for path in (source / "gatewright").rglob("*")
-        if path.is_file() and path.suffix not in {".so", ".pyd", ".pyc"}
-    }
+    checkout = package_files(root)
     packed = {
         name: data
         for name, data in files.items()
