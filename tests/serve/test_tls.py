@@ -7,7 +7,6 @@ import signal
 import socket
 import ssl
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -163,7 +162,5 @@ def test_keys_that_do_not_fit(tmp_path: Path, pem: Path) -> None:
         (key, key, "--ssl-certfile, --ssl-keyfile: expected a certificate"),
         (other, tmp_path / "no", "--ssl-keyfile: expected a PEM file that can be read"),
     ):
-        started = time.monotonic()
         with pytest.raises(GatewrightError, match=expected):
             require_certificate(certificate_file, key_file)
-        assert time.monotonic() - started < 30  # nobody is asked for a passphrase

@@ -54,7 +54,7 @@ def prepare(module: nn.Module) -> nn.Module:
 
 
 def _require_layer(name: str, layer: LSTM) -> None:
-    """Require a layer whose gradients by samples can be told from its input and the adjoint of y."""
+    """Require a layer whose gradients by samples follow from its input and the adjoint of y."""
     if type(layer) not in (LSTM, LSTMForOpacus):
         raise GatewrightError(f"layer {name!r}", "a gatewright.LSTM itself", f"a subclass, {type(layer).__name__}")
     if not layer.batch_first:

@@ -54,7 +54,7 @@ def _year(g: Graph, day: str) -> tuple[str, str]:
 
 
 def _days_of_years(g: Graph, years: str) -> str:
-    """Return the days of so many years, from March on, of years from 0 on."""
+    """Return the number of days in years from 0 on, each from March on."""
     days = g("Add", g("Mul", years, np.int64(365)), g("Div", years, np.int64(4)))
     return str(g("Add", g("Sub", days, g("Div", years, np.int64(100))), g("Div", years, np.int64(400))))
 

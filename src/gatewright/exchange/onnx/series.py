@@ -120,7 +120,7 @@ def _seasonal(g: Graph, file: ModelFile, own: str, rows: Steps, left: Forecaster
     count = g("Gather", shape, np.int64(0), axis=0)
 
     def back(steps: int) -> str:
-        """Return the targets of so many steps before each step."""
+        """Return the targets of earlier steps, at a distance from each step."""
         first = whole(R - steps)
         return str(g("Slice", by_time, first, g("Add", first, g("Unsqueeze", count, whole(0))), whole(0)))
 
@@ -226,7 +226,7 @@ def output(g: Graph, file: ModelFile, y: str, left: Forecaster, steps: Steps) ->
         values = g("Cast", sorted_values, to=DOUBLE)
     else:
         values = distributions.quantiles(g, head, moved, outputs)
-    scale, mean = (_beside_quantiles(g, each) for each in (left.scale, left.mean))
+    scale, mean = (_next_to_quantiles(g, each) for each in (left.scale, left.mean))
     values = g("Add", g("Mul", values, scale), mean)
     if encoder.transform:
         by_target = g("Transpose", values, perm=[0, 1, 2, 4, 3])
@@ -240,6 +240,6 @@ def output(g: Graph, file: ModelFile, y: str, left: Forecaster, steps: Steps) ->
     g.output("forecast", values, np.float64, "steps", "rows", h, K, len(head.quantiles))
 
 
-def _beside_quantiles(g: Graph, value: Any) -> Any:
+def _next_to_quantiles(g: Graph, value: Any) -> Any:
     """Return numbers of targets next to (steps, rows, horizon, targets, quantiles)."""
     return g("Unsqueeze", value, whole(2, 4)) if isinstance(value, str) else value[:, None]
