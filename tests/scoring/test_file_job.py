@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import polars as pl
+import pyarrow.parquet as pq
 import pytest
 
 from gatewright.errors import DataError, GatewrightError
@@ -113,3 +114,25 @@ def test_rows_between_are_those_of_the_file(plain, small, tmp_path):
     frame.rename({"site": "place"}).write_parquet(tmp_path / "table.parquet")
     with pytest.raises(GatewrightError, match="the column 'site', the id column in training"):
         layout_of(tmp_path / "table.parquet", ("site",))
+
+
+@pytest.mark.parametrize("order", ["together", "interleaved"])
+def test_spaces_around_the_name_of_a_series_are_none_of_it(plain, small, tmp_path, order):
+    _, path, frame = plain
+    later = pl.int_range(pl.len()).over("site") >= 45
+    spaced = frame.with_columns(pl.when(later).then(pl.col("site") + " ").otherwise(pl.col("site")).alias("site"))
+    rows = spaced if order == "together" else spaced.sort("time", maintain_order=True)
+    files = Files(tmp_path / "table.parquet", tmp_path / "out.parquet", tmp_path / "states.parquet")
+    rows.write_parquet(files.source)
+    assert forecast_file(Scorer(path), files).series == 3
+    assert sorted(pl.read_parquet(files.snapshots)["site"]) == ["north", "south", "west"]
+
+
+def test_a_name_of_two_columns_is_refused(plain, tmp_path):
+    _, path, frame = plain
+    rows = frame.to_arrow()
+    pq.write_table(rows.append_column("load", rows["load"]), tmp_path / "table.parquet")
+    with pytest.raises(DataError, match="each name once"):
+        forecast_file(Scorer(path), Files(tmp_path / "table.parquet", tmp_path / "out.parquet"))
+    with pytest.raises(DataError, match="each name once"):
+        Scorer(path).score(tmp_path / "table.parquet")

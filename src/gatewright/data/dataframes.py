@@ -73,14 +73,19 @@ def cells_of(source: DataFrame) -> tuple[pl.DataFrame, str]:
 def named(cells: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:
     """Return columns under these names; one whose name is blank is called by its number, as in a CSV file."""
     names = [name if name.strip() else f"column_{number}" for number, name in enumerate(names, start=1)]
-    _require_distinct(names)
+    require_distinct(names)
     return cells if names == cells.columns else cells.rename(dict(zip(cells.columns, names, strict=True)))
 
 
-def _require_distinct(names: Sequence[str]) -> None:
+def require_distinct(names: Sequence[str], argument: str = "columns of the data frame") -> None:
+    """Require each name once.
+
+    Raises:
+        DataError: names the first that is there several times.
+    """
     for name, count in Counter(names).items():
         if count > 1:
-            raise DataError("columns of the data frame", "each name once", f"{shorten(name)} {count} times")
+            raise DataError(argument, "each name once", f"{shorten(name)} {count} times")
 
 
 def _from_arrow(source: ArrowStream | ArrowArray) -> pl.DataFrame:
@@ -90,7 +95,7 @@ def _from_arrow(source: ArrowStream | ArrowArray) -> pl.DataFrame:
     labels = getattr(source, "column_names", None) or getattr(getattr(source, "schema", None), "names", None)
     names = [str(label) for label in labels] if isinstance(labels, (list, tuple)) else None
     if names:
-        _require_distinct(names)
+        require_distinct(names)
     try:
         cells = pl.DataFrame(source)
         return named(cells, names if names and len(names) == len(cells.columns) else cells.columns)

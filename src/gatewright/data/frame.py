@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+
+from gatewright.data.cell_text import is_text, text
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,15 @@ class Frame:
         """Return the place of a row as an error names it."""
         name = next((f"{name}, " for name, end in self.files if row < end), "")
         return f"{name}{self.unit} {self.lines[row]}"
+
+
+def ids_in(cells: pl.DataFrame, ids: Sequence[str]) -> pl.DataFrame:
+    """Return the id columns such that rows of one series are equal: names without the spaces around them.
+
+    >>> ids_in(pl.DataFrame({"site": ["a", "a "]}), ["site"])["site"].to_list()
+    ['a', 'a']
+    """
+    return cells.select(text(cells[name]) if is_text(cells[name]) else cells[name] for name in ids)
 
 
 def starts_of(ids: pl.DataFrame) -> NDArray[np.int64]:

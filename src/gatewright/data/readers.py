@@ -44,6 +44,8 @@ def _read_parquet(path: Path) -> pl.DataFrame:
         # Opened here, because polars takes a name with * or [ for a pattern, and a directory for many files.
         with path.open("rb") as file:
             cells = pl.read_parquet(file)
+    except pl.exceptions.DuplicateError:
+        raise DataError(f"columns of {path}", "each name once", "a name several times") from None
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException):  # some damage makes it panic
         got = "a file that is damaged, cut off or of another format"
         raise DataError(str(path), "a Parquet file", got) from None

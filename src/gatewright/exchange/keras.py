@@ -104,6 +104,9 @@ def _layer(keras: Any, layer: Any, name: str) -> LSTM:
 def _direction(keras: Any, layer: Any, name: str) -> tuple[GateWeights, CellSpec]:
     """Return weights and cell of an LSTM layer."""
     cell = layer.cell
+    if type(cell).call is not keras.layers.LSTMCell.call:
+        expected = "a keras.layers.LSTMCell, or a subclass with its equations"
+        raise GatewrightError(name, expected, f"a {type(cell).__name__} with a call of its own")
     if not cell.built:
         raise GatewrightError(name, "a built layer: call it, or its build((None, None, D))", "one without weights")
     if cell.dropout:

@@ -12,7 +12,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from gatewright.data.frame import starts_of
+from gatewright.data.frame import ids_in, starts_of
+from gatewright.data.dataframes import require_distinct
 from gatewright.data.roles import missing_column
 from gatewright.errors import DataError, GatewrightError, unusable
 from gatewright.scoring.whole_series import Seen
@@ -64,6 +65,7 @@ def opened(path: Path) -> Iterator[pq.ParquetFile]:
         raise GatewrightError(f"{path}, read by row groups", expected, "none") from None
     try:
         with path.open("rb") as file, pq.ParquetFile(file, pre_buffer=False) as parquet:
+            require_distinct(parquet.schema_arrow.names, f"columns of {path}")
             yield parquet
     except ArrowInvalid:
         got = "a file that is damaged, cut off or of another format"
@@ -90,7 +92,7 @@ def layout_of(path: Path, ids: Sequence[str]) -> Layout:
                 raise missing_column("id", name, file.schema_arrow.names, fixed=True)
         rows = file.metadata.num_rows
         for batch in file.iter_batches(BATCH, columns=list(ids)) if ids else ():
-            cells = _polars(batch)
+            cells = ids_in(_polars(batch), ids)
             together = together and seen.add(cells) is None
             own = starts_of(cells)
             starts.append(first + (own[1:] if len(own) and cells.row(0) == last else own))

@@ -10,6 +10,7 @@ from typing import Any
 
 import polars as pl
 
+from gatewright.data.frame import ids_in
 from gatewright.scoring.parquet_rows import rows_between
 
 #: Rows that are divided at once.
@@ -42,7 +43,7 @@ def partitions(
         with ExitStack() as open_files:
             writers: dict[int, Any] = {}
             for cells in _gathered(rows_between(path, 0, rows, columns)):
-                keys = cells.select(ids).hash_rows() % count
+                keys = ids_in(cells, ids).hash_rows() % count
                 for (number,), part in cells.group_by(keys, maintain_order=True):
                     table = part.select(cells.columns).to_arrow()
                     if number not in writers:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import polars as pl
 
-from gatewright.data.frame import starts_of
+from gatewright.data.frame import ids_in, starts_of
 from gatewright.data.roles import missing_column
 from gatewright.errors import DataError, shorten
 
@@ -23,10 +23,11 @@ class Seen:
 
     def add(self, cells: pl.DataFrame) -> tuple[object, ...] | None:
         """Take the next rows; return the ids of a series that comes again, None if none does."""
-        starts = starts_of(cells.select(self._ids))
+        own = ids_in(cells, self._ids)
+        starts = starts_of(own)
         if not self._ids or not len(starts):
             return None
-        first = cells.select(self._ids)[starts]
+        first = own[starts]
         keys = first.hash_rows().to_list()
         going_on = self._last is not None and first.row(0) == self._last
         self._last = first.row(-1)
@@ -70,7 +71,7 @@ def whole_series(
         if count < rows or not ids:
             continue
         gathered = pl.concat(held)
-        last = int(starts_of(gathered.select(ids))[-1])
+        last = int(starts_of(ids_in(gathered, ids))[-1])
         if last:
             yield gathered[:last]
         held = [gathered[last:]]
