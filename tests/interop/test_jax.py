@@ -135,3 +135,31 @@ def test_the_examples_of_the_page() -> None:
     assert found["stack"].num_layers == 2
     found = run_example("exchange.md", "Equinox")
     np.testing.assert_array_equal(found["again"].weight_ih, found["cell"].weight_ih)
+
+
+def test_cells_with_a_step_of_their_own_are_refused():
+    class Doubled(equinox.nn.LSTMCell):
+        def __call__(self, x, state, *, key=None):
+            return super().__call__(2 * x, state)
+
+    class Mixed(nnx.LSTMCell):
+        def __call__(self, carry, inputs):
+            return super().__call__(carry, 2 * inputs)
+
+    class Named(linen.LSTMCell):
+        @linen.compact
+        def __call__(self, carry, inputs):
+            return super().__call__(carry, 2 * inputs)
+
+    class Same(equinox.nn.LSTMCell):
+        pass
+
+    with pytest.raises(GatewrightError, match="got a Doubled"):
+        from_equinox(Doubled(D, H, key=jax.random.key(0)))
+    with pytest.raises(GatewrightError, match="got a Mixed"):
+        from_flax(Mixed(D, H, rngs=nnx.Rngs(0)))
+    kernels = {f"i{gate}": {"kernel": np.zeros((D, H))} for gate in "ifgo"}
+    kernels |= {f"h{gate}": {"kernel": np.zeros((H, H))} for gate in "ifgo"}
+    with pytest.raises(GatewrightError, match="got a Named"):
+        from_flax(kernels, module=Named(H))
+    assert from_equinox(Same(D, H, key=jax.random.key(0))).hidden_size == H

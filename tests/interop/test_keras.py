@@ -171,3 +171,14 @@ def test_the_example_of_the_page() -> None:
     found = run_example("exchange.md", "Keras 3")
     assert repr(found["layers"]["both"]) == "LSTM(3, 8, batch_first=True, bidirectional=True)"
     close(ours_gives(found["layers"]["both"], x_of(3))[0], keras_gives(found["again"], x_of(3)))
+
+
+def test_a_cell_with_a_step_of_its_own_is_refused():
+    class Doubled(keras.layers.LSTMCell):
+        def call(self, inputs, states, training=False):
+            return super().call(2 * inputs, states, training)
+
+    layer = keras.layers.RNN(Doubled(H), return_sequences=True)
+    layer.build((None, None, D))
+    with pytest.raises(GatewrightError, match="with the same call, got a Doubled"):
+        from_keras(layer)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from gatewright.errors import GatewrightError
-from gatewright.exchange.gate_weights import GateWeights, cells_of, stack_of, weights_of
+from gatewright.exchange.gate_weights import GateWeights, cells_of, require_equations, stack_of, weights_of
 from gatewright.nn.lstm import LSTM
 from gatewright.spec.cell import CellSpec
 
@@ -33,6 +33,7 @@ def from_equinox(cells: Any, **options: Any) -> LSTM:
             raise GatewrightError(
                 "cells", "an equinox.nn.LSTMCell, or several", f"a value of type {type(cell).__name__}"
             )
+        require_equations(cell, [equinox.nn.LSTMCell], "cells")
     weights = [[_weights(cell) for cell in directions] for directions in layers]
     return stack_of(weights, CellSpec(), argument="cells", **options)
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from gatewright.errors import GatewrightError, shorten
-from gatewright.exchange.gate_weights import TORCH, GateWeights, cells_of, stack_of, weights_of
+from gatewright.exchange.gate_weights import TORCH, GateWeights, cells_of, require_equations, stack_of, weights_of
 from gatewright.nn.lstm import LSTM
 from gatewright.spec.cell import CellSpec
 
@@ -34,6 +34,9 @@ def from_flax(cells: Any, *, module: Any = None, **options: Any) -> LSTM:
     LSTM(3, 8)
     """
     layers = cells_of(cells, "cells")
+    if module is not None:
+        linen = _packages()[0].linen
+        require_equations(module, [linen.LSTMCell, linen.OptimizedLSTMCell], "module")
     flat = [cell for directions in layers for cell in directions]
     specs = {_cell(module if isinstance(cell, Mapping) else cell) for cell in flat}
     if len(specs) > 1:
@@ -63,6 +66,8 @@ def _linen(parameters: Mapping[str, Any]) -> GateWeights:
 def _nnx(cell: Any) -> GateWeights:
     """Return the weights of a cell of NNX."""
     nnx = _packages()[0].nnx
+    if isinstance(cell, nnx.LSTMCell | nnx.OptimizedLSTMCell):
+        require_equations(cell, [nnx.LSTMCell, nnx.OptimizedLSTMCell], "cells")
     if isinstance(cell, nnx.OptimizedLSTMCell):
         arrays = (cell.dense_i.kernel, cell.dense_h.kernel, cell.dense_h.bias)
         W_ih, W_hh, bias = (np.asarray(each[...], np.float64) for each in arrays)

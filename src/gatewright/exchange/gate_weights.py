@@ -238,3 +238,21 @@ def cells_of(cells: Any, argument: str) -> list[list[Any]]:
             argument, "a cell, or one for each layer, or a pair of them for each layer", "others"
         )
     return each
+
+
+def require_equations(cell: Any, kinds: Sequence[type], argument: str, method: str = "__call__") -> None:
+    """Require a cell that computes what its package's own cells compute, which its weights do not show.
+
+    Args:
+        cell: the cell.
+        kinds: the package's classes.
+        argument: what the cell is, for an error.
+        method: their method that computes a step.
+
+    Raises:
+        GatewrightError: if it is of another class, or of a subclass with such a method of its own.
+    """
+    if getattr(type(cell), method, None) not in [getattr(kind, method) for kind in kinds]:
+        names = " or ".join(kind.__name__ for kind in kinds)
+        expected = f"{names}, or a subclass with the same {method}"
+        raise GatewrightError(argument, expected, f"a {type(cell).__name__}, whose weights do not say what it does")

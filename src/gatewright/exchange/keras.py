@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from gatewright.errors import GatewrightError, shorten
-from gatewright.exchange.gate_weights import GateWeights, layer_of, weights_of
+from gatewright.exchange.gate_weights import GateWeights, layer_of, require_equations, weights_of
 from gatewright.nn.lstm import LSTM
 from gatewright.nn.reverse import ReverseLSTM
 from gatewright.spec.cell import CellSpec
@@ -104,9 +104,7 @@ def _layer(keras: Any, layer: Any, name: str) -> LSTM:
 def _direction(keras: Any, layer: Any, name: str) -> tuple[GateWeights, CellSpec]:
     """Return weights and cell of an LSTM layer."""
     cell = layer.cell
-    if type(cell).call is not keras.layers.LSTMCell.call:
-        expected = "a keras.layers.LSTMCell, or a subclass with its equations"
-        raise GatewrightError(name, expected, f"a {type(cell).__name__} with a call of its own")
+    require_equations(cell, [keras.layers.LSTMCell], name, "call")
     if not cell.built:
         raise GatewrightError(name, "a built layer: call it, or its build((None, None, D))", "one without weights")
     if cell.dropout:
