@@ -102,6 +102,8 @@ def test_directories_name_columns(tmp_path, whole):
         (tmp_path / "years" / f"year={year}").mkdir(parents=True)
         whole[:1].write_parquet(tmp_path / "years" / f"year={year}" / "part-0.parquet")
     assert numbers.frame().cells["year"].to_list() == [2023, 2024, None]
+    (tmp_path / "years" / "year=2023").rename(tmp_path / "years" / "year=02024")
+    assert numbers.frame().cells["year"].to_list() == ["02024", "2024", None]
 
 
 def test_what_is_refused(tmp_path, whole):

@@ -154,6 +154,11 @@ def test_models_of_other_data_are_refused(folder: Path) -> None:
         GatewrightError, match=r"B: expected the directory of a run or a model file, got .*none, which"
     ):
         verify(folder / "load.csv", folder / "none", folder / "load.csv")
+    file = model_file.read(folder / "run" / "model.safetensors")
+    others = replace(file.spec, head=replace(file.spec.head, quantiles=(0.05, 0.5, 0.95)))  # type: ignore[call-arg]
+    model_file.write(folder / "others.safetensors", replace(file, spec=others))
+    with pytest.raises(GatewrightError, match=r"quantiles \(0.1, 0.5, 0.9\), got \(0.05"):
+        verify(folder / "run", folder / "others.safetensors", folder / "load.csv")
     with pytest.raises(GatewrightError, match="A: expected a run, a model file"):
         verify(len, folder / "run", folder / "load.csv")
     with pytest.raises(GatewrightError, match="tolerance: expected a finite number"):

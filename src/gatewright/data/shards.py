@@ -94,7 +94,7 @@ class Shards(TextFiles):
             values = [None if each[column] == _NO_VALUE else unquote(each[column]) for each in partitions]
             rows = pl.Series(column, values, pl.String)
             numbers = rows.cast(pl.Int64, strict=False)
-            if numbers.null_count() == rows.null_count():
+            if numbers.cast(pl.String).equals(rows):  # 007 is a name, and another one than 7
                 rows = numbers
             added.append(rows.gather(np.repeat(np.arange(len(files)), [len(each) for each in frames])))
         return added

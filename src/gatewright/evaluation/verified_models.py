@@ -11,13 +11,13 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from gatewright.errors import GatewrightError, path_of, unusable
+from gatewright.errors import GatewrightError, path_of, shorten, unusable
 from gatewright.evaluation.whole_sequences import WholeSequences
+from gatewright.exchange.onnx.interface import interface_of
 from gatewright.exchange.onnx.steps import OnnxSteps, session_of
 from gatewright.files import model_file, regular_file
 from gatewright.files.model_path import require_model_file
 from gatewright.runs.run import Run
-from gatewright.runtime.signature import Signature
 from gatewright.runtime.stream import Stream
 from gatewright.tasks.base import SESSIONS
 
@@ -64,11 +64,9 @@ def engine_of(model: Any, file: model_file.ModelFile, name: str) -> Engine:
         GatewrightError: if it is none of these, or reads other columns.
     """
     if is_onnx(model):
-        return OnnxSteps(Path(model), Signature.of(file.spec, file.vocabulary), SESSIONS)
+        return OnnxSteps(Path(model), file, SESSIONS)
     own = _file(model, name)
-    if _interface(own) != _interface(file):
-        expected = "a model with the inputs and outputs of the other"
-        raise GatewrightError(name, expected, "other columns, targets, classes or symbols")
+    _require_same(own, file, name)
     if own.spec.lstm.bidirectional:
         return WholeSequences(own)
     return Stream.of(own, sessions=SESSIONS)
@@ -87,11 +85,20 @@ def _file(model: Any, name: str) -> model_file.ModelFile:
     raise GatewrightError(name, expected, f"a value of type {type(model).__name__}")
 
 
-def _interface(file: model_file.ModelFile) -> tuple[Any, ...]:
-    """Return what two models have in common that can be compared on the same data."""
-    head, encoder = file.spec.head, file.spec.encoder
-    vocabulary = None if file.vocabulary is None else file.vocabulary.symbols
-    return encoder.columns, head.kind, file.spec.output_shape, getattr(head, "classes", None), vocabulary
+def _require_same(own: model_file.ModelFile, file: model_file.ModelFile, name: str) -> None:
+    """Require inputs and outputs that stand for the same: categories and symbols are compared as numbers.
+
+    Raises:
+        GatewrightError: names what differs.
+    """
+    ours, theirs = (
+        {"kind": each.spec.head.kind, **interface_of(each), "output": each.spec.output_shape}
+        for each in (own, file)
+    )
+    for what, value in theirs.items():
+        if ours[what] != value:
+            expected = f"a model with the inputs and outputs of the other, {what} {shorten(value)}"
+            raise GatewrightError(name, expected, shorten(ours[what]))
 
 
 def arrays_of(path: Path) -> Inputs:

@@ -9,6 +9,7 @@ import numpy as np
 
 from gatewright.exchange.onnx import kept_weights, labels, series
 from gatewright.exchange.onnx.graph import Graph, whole
+from gatewright.exchange.onnx.interface import interface_of
 from gatewright.exchange.onnx.stack import States, Steps, layers
 from gatewright.files.model_file import ModelFile
 from gatewright.runtime.signature import Signature
@@ -132,20 +133,7 @@ def _add_metadata(model: Any, file: ModelFile) -> None:
     ]
     kinds = {"forecaster": spec.forecaster, "classifier": spec.classifier, "tagger": spec.tagger}
     kind = next((name for name, found in kinds.items() if found), "language model")
-    content: dict[str, Any] = {
-        "columns": signature.columns,
-        "targets": signature.targets,
-        "quantiles": signature.quantiles,
-        "calendar": signature.calendar,
-        "holidays": signature.holidays,
-        "classes": signature.classes,
-        "context": signature.context or None,
-        "categories": {each.column: each.values for each in spec.encoder.categories},
-        "vocabulary": file.vocabulary and file.vocabulary.symbols,
-        "tokens": file.vocabulary and file.vocabulary.tokens,
-        "merges": file.vocabulary and file.vocabulary.merges,
-        "states": states,
-    }
+    content = interface_of(file) | {"context": signature.context or None, "states": states}
     texts = {
         f"gatewright.{name}": json.dumps(value, ensure_ascii=False) for name, value in content.items() if value
     }

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from gatewright.data.public_holidays import ahead
 from gatewright.errors import GatewrightError, shorten
+from gatewright.exchange.onnx.interface import interface_of
+from gatewright.files.model_file import ModelFile
 from gatewright.runtime.signature import Signature
 
 Array = NDArray[Any]
@@ -48,7 +50,7 @@ class OnnxSteps:
 
     Args:
         path: the file.
-        signature: of the model whose input it reads.
+        file: the model whose input it reads.
         sessions: number of sessions.
 
     Raises:
@@ -56,8 +58,9 @@ class OnnxSteps:
             columns, or gives other outputs.
     """
 
-    def __init__(self, path: Path, signature: Signature, sessions: int) -> None:
-        self._session, self._signature, self._sessions = session_of(path), signature, sessions
+    def __init__(self, path: Path, file: ModelFile, sessions: int) -> None:
+        self._session, self._sessions = session_of(path), sessions
+        self._signature = Signature.of(file.spec, file.vocabulary)
         metadata = self._session.get_modelmeta().custom_metadata_map
         self._inputs = {each.name: each for each in self._session.get_inputs()}
         outputs = [each.name for each in self._session.get_outputs()]
@@ -67,16 +70,8 @@ class OnnxSteps:
             raise GatewrightError(str(path), expected, "another one")
         self._whole = metadata["gatewright.kind"] == "classifier"
         self._states = json.loads(metadata.get("gatewright.states", "[]"))
-        self._require_same(path, metadata)
+        _require_same(path, metadata, interface_of(file))
         self.reset()
-
-    def _require_same(self, path: Path, metadata: Mapping[str, str]) -> None:
-        """Require the columns, targets, quantiles and classes of the signature."""
-        for name in ("columns", "targets", "quantiles", "classes"):
-            own = json.loads(metadata.get(f"gatewright.{name}", "[]"))
-            if list(own) != list(getattr(self._signature, name)):
-                expected = f"the {name} {shorten(getattr(self._signature, name))}"
-                raise GatewrightError(str(path), expected, shorten(tuple(own)))
 
     @property
     def reads_calendar(self) -> bool:
@@ -151,3 +146,15 @@ class OnnxSteps:
             )
             found["holidays"] = flat.reshape(*times.shape, -1).astype(np.float64)
         return found
+
+
+def _require_same(path: Path, metadata: Mapping[str, str], interface: Mapping[str, Any]) -> None:
+    """Require input and output that stand for the same as those of the model.
+
+    Raises:
+        GatewrightError: names what differs.
+    """
+    for name, value in interface.items():
+        own = json.loads(metadata.get(f"gatewright.{name}", "null"))
+        if (own or None) != json.loads(json.dumps(value or None)):
+            raise GatewrightError(str(path), f"the {name} {shorten(value)}", shorten(own))
