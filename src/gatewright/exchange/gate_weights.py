@@ -255,4 +255,6 @@ def require_equations(cell: Any, kinds: Sequence[type], argument: str, method: s
     if getattr(type(cell), method, None) not in [getattr(kind, method) for kind in kinds]:
         names = " or ".join(kind.__name__ for kind in kinds)
         expected = f"{names}, or a subclass with the same {method}"
-        raise GatewrightError(argument, expected, f"a {type(cell).__name__}, whose weights do not say what it does")
+        raise GatewrightError(
+            argument, expected, f"a {type(cell).__name__}, whose weights do not say what it does"
+        )
