@@ -139,7 +139,7 @@ def test_the_examples_of_the_page() -> None:
 
 def test_cells_with_a_step_of_their_own_are_refused():
     class Doubled(equinox.nn.LSTMCell):
-        def __call__(self, x, state, *, key=None):
+        def __call__(self, x, state, *, key=None):  # noqa: ARG002  # as the cell
             return super().__call__(2 * x, state)
 
     class Mixed(nnx.LSTMCell):
