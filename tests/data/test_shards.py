@@ -140,6 +140,11 @@ def test_a_run_learns_from_a_directory_goes_on_and_forecasts(tmp_path, whole, ca
     table = table_of(Shards(tuple(files[::-1])), ROLES)
     np.testing.assert_array_equal(table.series[2].values, Run.open(run.path).data().table.series[2].values)
     assert forecast(run.path, folder, capsys) == forecast(run.path, _one_file(tmp_path, whole), capsys)
+    for number, source in enumerate((folder, whole_file := tmp_path / "whole.parquet")):
+        whole.write_parquet(whole_file)
+        cli.main(["forecast", str(run.path), str(source), "--out", str(tmp_path / f"{number}.parquet")])
+    assert pl.read_parquet(tmp_path / "0.parquet").equals(pl.read_parquet(tmp_path / "1.parquet"))
+    capsys.readouterr()
     files[0].unlink()
     with pytest.raises(RunError, match=r"the files that it learned from, got .*which has changed since"):
         resume(run.path, longer, console=quiet())

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from gatewright.data.cell_text import is_text
 from gatewright.data.dataframes import INDEX_NAME
 from gatewright.data.frame import Frame
-from gatewright.data.table import Table
+from gatewright.data.table import Table, groups_of
 from gatewright.data.time_zones import Times, is_place, to_local, to_utc
 from gatewright.estimators.written_times import numbers_like, texts_like
 
@@ -87,11 +87,19 @@ def _rows(forecasts: pl.DataFrame, table: Table, frame: Frame) -> NDArray[np.int
     if not table.roles.ids:
         return np.zeros(len(forecasts), np.int64)
     ids = table.roles.ids
-    lines = np.array([each.lines[np.argmax(each.lines > 0)] for each in table.series])
     first = pl.DataFrame({str(k): [each.ids[k] for each in table.series] for k in range(len(ids))})
-    first = first.with_columns(pl.Series("row", np.searchsorted(frame.lines, lines).astype(np.int64)))
+    first = first.with_columns(pl.Series("row", _first_rows(table, frame)))
     keys = pl.DataFrame([forecasts[name].alias(str(k)) for k, name in enumerate(ids)])
     return keys.join(first, on=keys.columns, how="left", maintain_order="left")["row"].to_numpy()
+
+
+def _first_rows(table: Table, frame: Frame) -> NDArray[np.int64]:
+    """Return the place of a row of each series in the frame."""
+    if frame.files:  # whose lines begin anew in each file
+        places = {ids: int(rows[0]) for _, ids, rows in groups_of(frame, table.roles.ids)}
+        return np.array([places[each.ids] for each in table.series], np.int64)
+    lines = np.array([each.lines[np.argmax(each.lines > 0)] for each in table.series])
+    return np.searchsorted(frame.lines, lines).astype(np.int64)
 
 
 def _time_columns(forecasts: pl.DataFrame, table: Table) -> list[str]:

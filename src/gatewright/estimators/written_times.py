@@ -48,6 +48,8 @@ def texts_like(column: pl.Series, local: Times, utc: Times, table: Table, frame:
         table: the table.
         frame: its cells.
     """
+    if frame.files:  # whose lines begin anew in each file
+        return written(column, table)
     times, cells = _own(table, frame)
     own, offsets = table.clock.local(times), table.clock.offsets(times)
     words = text(cells).to_list()
@@ -74,6 +76,8 @@ def numbers_like(local: Times, utc: Times, table: Table, frame: Frame) -> NDArra
         table: the table.
         frame: its cells.
     """
+    if frame.files:
+        return None
     times, cells = _own(table, frame)
     own, numbers = table.clock.local(times), cells.cast(pl.Float64).to_numpy()
     own_utc = _utc(times, table)

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import polars as pl
 
+from gatewright.data.frame import Frame
 from gatewright.data.roles import NO_TIME
 from gatewright.data.sources import frame_of
 from gatewright.errors import DataError, GatewrightError
@@ -86,7 +87,7 @@ def forecast_file(
         raise GatewrightError("--snapshots", "a .parquet file", str(files.snapshots))
     result, earlier = Result(), _snapshots(scorer, files)
     as_text, layout = not is_parquet(files.out), None
-    if is_parquet(files.source):
+    if is_parquet(files.source) and not files.source.is_dir():  # a directory is one table in several files
         with waits.during(f"finding the series of {files.source.name}"):
             layout = layout_of(files.source, scorer.ids)
     if parts_of is None:
@@ -158,14 +159,16 @@ def _local_parts(
 ) -> Parts:
     """Yield the parts of a file, scored one after another."""
     if layout is None:
-        frames: Iterator[pl.DataFrame] = iter([frame_of(files.source).cells])
+        wanted = roles(data_options(scorer.reading.table, scorer.reading.file.spec), fixed=True)
+        frames: Iterator[pl.DataFrame | Frame] = iter([frame_of(files.source, wanted.notation)])
     elif layout.together:
         pieces = rows_between(files.source, 0, layout.rows, columns_of(scorer))
         frames = whole_series(pieces, scorer.ids, ROWS, together=True)
     else:
         frames = partitions(files.source, layout.rows, scorer.ids, columns_of(scorer), ROWS)
-    for cells in frames:
-        yield scored_part(scorer.model, scorer.reading, cells, earlier, as_text=as_text), len(cells)
+    for rows in frames:
+        count = len(rows.cells if isinstance(rows, Frame) else rows)
+        yield scored_part(scorer.model, scorer.reading, rows, earlier, as_text=as_text), count
 
 
 def columns_of(scorer: Scorer) -> list[str] | None:

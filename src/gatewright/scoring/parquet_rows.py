@@ -12,8 +12,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from gatewright.data.frame import ids_in, starts_of
 from gatewright.data.dataframes import require_distinct
+from gatewright.data.frame import ids_in, starts_of
 from gatewright.data.roles import missing_column
 from gatewright.errors import DataError, GatewrightError, unusable
 from gatewright.scoring.whole_series import Seen

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import polars as pl
 
-from gatewright.data.frame import starts_of
+from gatewright.data.frame import Frame, starts_of
 from gatewright.data.sources import frame_of
 from gatewright.data.table import Table, UnobservedError
 from gatewright.estimators.table_answer import typed
@@ -37,7 +37,7 @@ class Part(NamedTuple):
 def scored_part(
     model: ManySeries,
     reading: Reading,
-    cells: pl.DataFrame,
+    rows: pl.DataFrame | Frame,
     snapshots: Snapshots | None = None,
     *,
     as_text: bool = False,
@@ -47,18 +47,18 @@ def scored_part(
     Args:
         model: the forecaster.
         reading: how its tables are read.
-        cells: all rows of the series.
+        rows: all rows of the series.
         snapshots: of the rows before, perhaps none; None to keep no snapshots, and to read the context alone.
         as_text: whether forecasts are to be as a CSV file has them; else as a frame of the library.
 
     Raises:
         GatewrightError: if the rows do not fit the model, or do not follow upon the snapshots.
     """
-    frame = frame_of(cells)
+    frame = frame_of(rows)
     try:
         table = reading.read(frame)
     except UnobservedError:
-        return Part(None, None, 0, {"left out, no observed target": _names(cells, reading.table.id)})
+        return Part(None, None, 0, {"left out, no observed target": _names(frame.cells, reading.table.id)})
     if snapshots is None:
         table, notes = long_enough(table, reading.file)
         found = forecast_series(model, reading, table) if table.series else None

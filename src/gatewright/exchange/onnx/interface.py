@@ -9,7 +9,7 @@ from gatewright.runtime.signature import Signature
 
 
 def interface_of(file: ModelFile) -> dict[str, Any]:
-    """Return what the numbers of input and output stand for, by name; empty values for what a model does not have."""
+    """Return what the numbers of input and output stand for, by name; empty where a model has none."""
     spec, vocabulary = file.spec, file.vocabulary
     signature = Signature.of(spec, vocabulary)
     return {
