@@ -163,7 +163,8 @@ class Scorer:
         """Forecast series that come in pieces, such as the record batches of a partition: `score` of whole series.
 
         Args:
-            tables: frames as for `score`.  The rows of a series stand together, and may go on in the next frame.
+            tables: frames as for `score`, with rows or without.  The rows of a series stand together, and may go on
+                in the next frame.
             rows: number of rows to gather before they are scored; series stay whole.
 
         Yields:
@@ -177,7 +178,8 @@ class Scorer:
         def frames() -> Iterator[pl.DataFrame]:
             for table in tables:
                 library[:] = library or [_to_library(table)]
-                yield self._frame(table).cells
+                if not _is_empty(table):
+                    yield self._frame(table).cells
 
         with python_names():
             for cells in whole_series(frames(), self.ids, rows):
@@ -301,6 +303,12 @@ def _content(model: object) -> bytes:
         raise GatewrightError("model", expected, type(model).__name__)
     with regular_file.open_file(require_model_file(Path(model), "model")) as file:
         return file.read()
+
+
+def _is_empty(table: Any) -> bool:
+    """Say whether a frame has no rows, as some batches of an Arrow stream."""
+    frames = ("__arrow_c_stream__", "__arrow_c_array__", "iloc")
+    return any(hasattr(table, each) for each in frames) and hasattr(table, "__len__") and len(table) == 0
 
 
 def _to_library(table: Any) -> Callable[[pl.DataFrame], Any]:
