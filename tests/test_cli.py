@@ -184,6 +184,13 @@ def test_forecast_writes_csv(gatewright, runs, tmp_path):
     )
     assert (code, said) == (0, f"wrote {tmp_path / 'n.csv'}\n")
     assert (tmp_path / "n.csv").read_text() == "".join(out.splitlines(keepends=True)[:3])
+    table = (runs / "now.csv").read_bytes()
+    code, _, err = gatewright("forecast", runs / "load", runs / "now.csv", "--out", runs / "." / "now.csv")
+    assert (code, (runs / "now.csv").read_bytes()) == (1, table)
+    assert "--out: expected another file than the table" in err
+    same = ("--out", tmp_path / "o.parquet", "--snapshots", tmp_path / "o.parquet")
+    code, _, err = gatewright("forecast", runs / "load", runs / "now.csv", *same)
+    assert (code, "--snapshots: expected another file than that of --out" in err) == (1, True)
 
 
 def test_forecast_of_a_parquet_file_is_that_of_its_csv(gatewright, runs, tmp_path):

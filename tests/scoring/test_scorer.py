@@ -101,8 +101,8 @@ def test_every_library_and_any_pieces_give_the_same(plain):
     pandas = quiet(scorer.score, frame.to_pandas())
     assert list(pandas.columns) == expected.columns
     np.testing.assert_array_equal(pandas["load_q0.5"], expected["load_q0.5"])
+    batches = [table.schema.empty_table(), *table.to_batches(7), frame.clear().to_pandas()]
     for rows in (1, 100, 10_000):
-        batches = [table.schema.empty_table(), *table.to_batches(7), frame.clear().to_pandas()]
         pieces = list(quiet(lambda rows=rows: list(scorer.score_batches(batches, rows))))
         assert pl.concat(map(pl.DataFrame, pieces)).equals(expected)
     forecasts, states = quiet(scorer.advance, table)

@@ -110,8 +110,7 @@ def backtest(
     early_checks.check_source([source], "forecast", options)
     if not out.parent.is_dir():
         raise GatewrightError("--out", "a file in a directory that exists", str(out))
-    if out.resolve() == source.resolve():
-        raise GatewrightError("--out", "another file than the table", str(out))
+    early_checks.check_outputs(source, out=out, plot=plot)
     waits = Waits(errors)
     with waits.during(LOADING):
         from gatewright.data.window_checks import listed

@@ -79,6 +79,25 @@ def check_data(run: Run, data: Path) -> None:
         registry.kind(run.kind).check_head(data, run.options().data, fixed=True)
 
 
+def check_outputs(data: Path, **outputs: Path | None) -> None:
+    """Check that files to write are none that is read, and each another one.
+
+    Args:
+        data: what is read.
+        outputs: the files by their options; None for none.
+
+    Raises:
+        GatewrightError: names the first that is not.
+    """
+    taken = {data.resolve(): "the table"}
+    for name, out in outputs.items():
+        if out is None:
+            continue
+        if out.resolve() in taken:
+            raise GatewrightError(f"--{name}", f"another file than {taken[out.resolve()]}", str(out))
+        taken[out.resolve()] = f"that of --{name}"
+
+
 def check_forecast(path: Path, data: Path, horizon: int | None, fill: str | None) -> None:
     """Check the arguments of a forecast.
 

@@ -197,6 +197,7 @@ def forecast(
     """
     if seed is not None and paths is None:
         raise UsageError("--seed", "--paths with it: quantiles are not drawn", str(seed))
+    early_checks.check_outputs(data, out=out, snapshots=snapshots)
     early_checks.check_forecast(run, data, horizon, fill)
     waits = Waits(errors)
     if large_tables.takes(run, data, out, snapshots, ray, paths):
@@ -238,6 +239,7 @@ def predict(run: Path, data: Path, /, *, fill: str | None = None, out: Path | No
         fill: Fill missing values also where the training had none: "mean" (default: as in training).
         out: File to write (default: standard output).
     """
+    early_checks.check_outputs(data, out=out)
     early_checks.check_predict(run, data)
     waits = Waits(errors)
     with waits.during(LOADING):

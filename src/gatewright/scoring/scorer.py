@@ -163,8 +163,8 @@ class Scorer:
         """Forecast series that come in pieces, such as the record batches of a partition: `score` of whole series.
 
         Args:
-            tables: frames as for `score`, with rows or without.  The rows of a series stand together, and may go on
-                in the next frame.
+            tables: frames as for `score`; some may have no rows.  The rows of a series stand together, and may go
+                on in the next frame.
             rows: number of rows to gather before they are scored; series stay whole.
 
         Yields:
