@@ -111,6 +111,8 @@ def test_layers_that_rtneural_does_not_have_are_refused() -> None:
         layers_json(LSTM(3, 4, cell=CellSpec(peephole=True)))
     with pytest.raises(GatewrightError, match=r"head: expected a torch\.nn\.Linear of 4 inputs"):
         layers_json(LSTM(3, 4), torch.nn.Linear(5, 1))
+    with pytest.raises(GatewrightError, match=r"a torch\.nn\.Linear of 4 inputs, got Embedding"):
+        layers_json(LSTM(3, 4), torch.nn.Embedding(2, 4))
 
 
 def test_the_model_is_a_real_one() -> None:

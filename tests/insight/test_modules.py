@@ -379,3 +379,21 @@ def test_a_layer_of_torch_alone_is_recorded_as_one_of_ours():
     assert recording.steps == 4
     assert largest_difference(lstm, recording) < 1e-12
     assert isinstance(look(Forget(3, 4), torch.ones(5, 1, 3)), ModuleRecording)
+
+
+def test_weights_whose_data_is_replaced_between_two_calls():
+    class Halved(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.lstm = nn.LSTM(2, 3)
+
+        def forward(self, x):
+            first, weight = self.lstm(x)[0], self.lstm.weight_hh_l0.data
+            self.lstm.weight_hh_l0.data = weight / 2
+            second = self.lstm(x)[0]
+            self.lstm.weight_hh_l0.data = weight
+            return first, second
+
+    module, x = Halved(), torch.randn(4, 2, 2)
+    for ours, expected in zip(look(module, x).predictions, module(x), strict=True):
+        torch.testing.assert_close(ours, expected)

@@ -44,6 +44,8 @@ def layers_json(lstm: LSTM, head: Any = None) -> dict[str, Any]:
     >>> [(layer["type"], layer["shape"]) for layer in content["layers"]]
     [('lstm', [None, None, 8]), ('dense', [None, None, 1])]
     """
+    from torch import nn
+
     from gatewright.exchange.gate_weights import weights_of
     from gatewright.nn.reverse import ReverseLSTM
 
@@ -53,10 +55,11 @@ def layers_json(lstm: LSTM, head: Any = None) -> dict[str, Any]:
     layers = [_Layer(each.W_ih, each.W_hh, each.bias) for [each] in stack]
     if head is None:
         return _content(layers)
-    W, b = getattr(head, "weight", None), getattr(head, "bias", None)
-    if W is None or W.ndim != 2 or W.shape[1] != layers[-1].W_hh.shape[1]:
+    linear = isinstance(head, nn.Linear)
+    if not linear or head.in_features != layers[-1].W_hh.shape[1]:
         expected = f"a torch.nn.Linear of {layers[-1].W_hh.shape[1]} inputs"
-        raise GatewrightError("head", expected, type(head).__name__ if W is None else f"{tuple(W.shape)[1:]}")
+        raise GatewrightError("head", expected, f"{head.in_features}" if linear else type(head).__name__)
+    W, b = head.weight, head.bias
     bias = np.zeros(len(W)) if b is None else b.detach().numpy()
     return _content(layers, _Dense(W.detach().numpy(), bias))
 

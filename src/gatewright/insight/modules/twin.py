@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
 from torch import Tensor, nn
@@ -14,7 +15,8 @@ class Twins:
     """For each layer of torch one of Gatewright's, made again where the weights have changed."""
 
     def __init__(self) -> None:
-        self._made: dict[nn.Module, tuple[list[Tensor], LSTM]] = {}
+        # With the places of the weights in memory, which stay taken: `.data` may be replaced.
+        self._made: dict[nn.Module, tuple[list[Tensor], list[int], LSTM]] = {}
 
     def of(self, name: str, layer: nn.Module) -> LSTM:
         """Return the layer itself if it is Gatewright's, else its twin; of a cell, one that runs sequences.
@@ -30,11 +32,12 @@ class Twins:
             return layer
         names = _names(layer)
         weights = [getattr(layer, each) for each in names]
-        earlier = self._made.get(layer)
-        if earlier is not None and all(old is new for old, new in zip(earlier[0], weights, strict=True)):
-            return earlier[1]
+        places = [weight.data_ptr() for weight in weights]
+        earlier, before, twin = self._made.get(layer, ([], [], None))
+        if twin is not None and places == before and all(map(operator.is_, earlier, weights)):
+            return twin
         twin = _twin(name, layer, names, weights)
-        self._made[layer] = weights, twin
+        self._made[layer] = weights, places, twin
         return twin
 
 
