@@ -136,3 +136,12 @@ def test_a_name_of_two_columns_is_refused(plain, tmp_path):
         forecast_file(Scorer(path), Files(tmp_path / "table.parquet", tmp_path / "out.parquet"))
     with pytest.raises(DataError, match="each name once"):
         Scorer(path).score(tmp_path / "table.parquet")
+
+
+def test_errors_name_the_row_of_the_file(plain, small, tmp_path):
+    _, path, frame = plain
+    row = len(frame) - 20
+    wrong = pl.when(pl.int_range(pl.len()) == row).then(1e200).otherwise(pl.col("load")).alias("load")
+    frame.with_columns(wrong).write_parquet(tmp_path / "table.parquet")
+    with pytest.raises(DataError, match=rf"column 'load', row {row + 1}: expected"):
+        forecast_file(Scorer(path), Files(tmp_path / "table.parquet", tmp_path / "out.parquet"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -163,12 +163,21 @@ def _local_parts(
         frames: Iterator[pl.DataFrame | Frame] = iter([frame_of(files.source, wanted.notation)])
     elif layout.together:
         pieces = rows_between(files.source, 0, layout.rows, columns_of(scorer))
-        frames = whole_series(pieces, scorer.ids, ROWS, together=True)
+        frames = _in_file(whole_series(pieces, scorer.ids, ROWS, together=True))
     else:
         frames = partitions(files.source, layout.rows, scorer.ids, columns_of(scorer), ROWS)
     for rows in frames:
         count = len(rows.cells if isinstance(rows, Frame) else rows)
         yield scored_part(scorer.model, scorer.reading, rows, earlier, as_text=as_text), count
+
+
+def _in_file(parts: Iterator[pl.DataFrame]) -> Iterator[Frame]:
+    """Yield parts whose rows have their numbers in the file, by which errors name them."""
+    first = 0
+    for cells in parts:
+        frame = frame_of(cells)
+        yield replace(frame, lines=frame.lines + first)
+        first += len(cells)
 
 
 def columns_of(scorer: Scorer) -> list[str] | None:
