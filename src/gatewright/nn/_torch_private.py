@@ -6,6 +6,7 @@ A release of torch may rename or drop any of these.  Where one is missing, only 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from typing import Any
 
@@ -123,6 +124,11 @@ def assert_later(condition: Tensor, message: str) -> None:
     """Raise where a condition does not hold, when its device gets there.  Without the private name: not at all."""
     if assert_async is not None:
         assert_async(condition, message)
+
+
+def compiler_is_loaded() -> bool:
+    """Whether something has asked for `torch.compile`: importing it takes a second."""
+    return "torch._dynamo" in sys.modules
 
 
 def can_redispatch() -> bool:

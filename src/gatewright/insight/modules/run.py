@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import sys
 import warnings
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,7 +22,7 @@ from gatewright.insight.modules.snapshot import Snapshot
 from gatewright.insight.modules.tape import Tape
 from gatewright.insight.modules.twin import Twins
 from gatewright.insight.recording import Recording
-from gatewright.nn import LSTM, layer_sizes
+from gatewright.nn import LSTM, _torch_private, layer_sizes
 from gatewright.spec.cell import CellSpec
 from gatewright.spec.recording import LayersMetadata, RecordingMetadata
 
@@ -131,5 +130,5 @@ def _recording(key: str, lstm: LSTM, sequence: Sequence, title: str, note: str) 
 
 def _eagerly() -> Any:
     """Return a context in which what the caller compiled runs as it was written."""
-    compiled = "torch._dynamo" in sys.modules
-    return torch.compiler.set_stance("force_eager") if compiled else contextlib.nullcontext()
+    compiler_is_loaded = _torch_private.compiler_is_loaded()
+    return torch.compiler.set_stance("force_eager") if compiler_is_loaded else contextlib.nullcontext()
