@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -148,8 +149,9 @@ def _repaired(wheel: Path, target: Target | None, folder: Path) -> Path:
     """Return the wheel with the tag of the oldest systems that it runs on; auditwheel proves that it does."""
     if not sys.platform.startswith("linux"):
         return wheel
-    platform = target.platform if target else "auto"
-    command = [sys.executable, "-m", "auditwheel", "repair", "--only-plat", "--plat", platform, "--wheel-dir"]
+    # auditwheel takes the tags of its own processor only; of another one it finds the tag itself.
+    tag = target.platform if target and target.processor == platform.machine() else "auto"
+    command = [sys.executable, "-m", "auditwheel", "repair", "--only-plat", "--plat", tag, "--wheel-dir"]
     subprocess.run([*command, str(folder), str(wheel)], env=_environment(target), check=True)
     [repaired] = folder.glob("*.whl")
     return repaired
