@@ -207,7 +207,7 @@ def local(
     port = listening.getsockname()[1]
     limit = listening.limit = ConnectionLimit(limits.max_clients)
     store = store or FaultyStore(folder / "sessions.db")
-    limited = {
+    limited: Any = {
         "most": limits.max_sessions,
         "most_each": limits.max_token_sessions,
         "most_bytes": limits.max_token_bytes,
