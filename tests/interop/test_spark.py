@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 
 import polars as pl
 import pytest
@@ -22,6 +23,12 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def spark():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYSPARK_PYTHON", sys.executable)  # else any python3 on the path
+        yield from _session()
+
+
+def _session():
     session = (
         sql.SparkSession.builder.master("local[2]")
         .config("spark.ui.enabled", "false")
