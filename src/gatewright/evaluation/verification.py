@@ -132,7 +132,7 @@ def _reader(a: Any, b: Any, run: Any) -> tuple[Run, model_file.ModelFile]:
     """Return the run that says how data is read, and the model whose input it is.
 
     Raises:
-        GatewrightError: if there is none.
+        GatewrightError: if neither is in a run, and no run is given.
     """
     for name, each in (("--run", run), ("A", a), ("B", b)):
         if isinstance(each, Run):

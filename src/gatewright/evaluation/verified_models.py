@@ -105,7 +105,7 @@ def arrays_of(path: Path) -> Inputs:
     """Return the arrays in a file: the one of an .npy file, those of an .npz file by name.
 
     Raises:
-        GatewrightError: if there is none, or it holds something else, such as Python objects.
+        GatewrightError: if the file is not there, or holds something else, such as Python objects.
     """
     try:
         with regular_file.open_file(path) as file:

@@ -27,7 +27,7 @@ from gatewright.spec.cell import CellSpec, LayerWeights
 #: Bias of a gate that is 1: both of its activations give 1 of it, in float64 too.
 _OPEN = 64.0
 
-#: Activations of the node by ours, with their alpha and beta; there is none like "hard_tanh".
+#: Activations of the node by ours, with their alpha and beta; ONNX has no "hard_tanh".
 _ACTIVATIONS = {
     "sigmoid": ("Sigmoid",),
     "hard_sigmoid": ("HardSigmoid", 1 / 6, 0.5),

@@ -89,7 +89,7 @@ def parse_models(arguments: Sequence[str]) -> dict[str, Path]:
     """Return the runs to serve by name, from ``RUN`` or from ``NAME=RUN`` for each.
 
     Raises:
-        GatewrightError: if there is none, or a name is missing where there are several, malformed, or given twice.
+        GatewrightError: if no run is given, or a name is malformed, given twice, or missing next to others.
 
     >>> {name: str(run) for name, run in parse_models(["load=runs/load", "wind=runs/wind"]).items()}
     {'load': 'runs/load', 'wind': 'runs/wind'}

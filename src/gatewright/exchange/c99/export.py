@@ -78,8 +78,8 @@ void model_reset(model_state* state)
 _NOT_FINITE = (
     "MODEL_NOT_FINITE, /* a number is NaN, infinite or too large, or one that its transform does not allow */"
 )
-_NO_CATEGORY = "MODEL_NO_CATEGORY /* a number of a category is no index of a value */"
-_NO_SYMBOL = "MODEL_NO_SYMBOL /* there is no symbol of that number */"
+_NO_CATEGORY = "MODEL_NO_CATEGORY, /* a number of a category is no index of a value */"
+_NO_SYMBOL = "MODEL_NO_SYMBOL, /* there is no symbol of that number */"
 
 
 def to_c99(file: ModelFile, folder: Path, *, overwrite: bool = False) -> list[Path]:
@@ -175,9 +175,7 @@ def _header(source: Source, file: ModelFile, comment: str) -> str:
         fingerprint=file.fingerprint,
         sizes="\n".join(f"#define MODEL_{name} {size}" for name, size in source.sizes.items()),
         types="".join(f"{each}\n" for each in types),
-        refusals="\n    ".join(refusals).replace(", /*", " /*", 1)
-        if len(refusals) == 1
-        else "\n    ".join(refusals),
+        refusals="\n    ".join(refusals),
         state="\n".join(f"    {each}" for each in source.state),
         declarations="\n".join(source.declarations),
     )

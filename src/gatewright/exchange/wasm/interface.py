@@ -51,7 +51,7 @@ def interface(file: ModelFile) -> dict[str, Any]:
 
 
 def as_json(value: Any) -> str:
-    """Return a value as JSON that may stand in a script of a page: it ends no element, whatever is in it."""
+    """Return a value as JSON that may stand in a script of a page: no text in it ends an element."""
     return json.dumps(value, separators=(",", ":")).replace("<", "\\u003c")
 
 
